@@ -1,0 +1,278 @@
+//! The list of all codes, each with the page that `sftprep errors CODE` prints.
+
+use std::fmt;
+
+/// The page of one code: why it happens, an example that provokes it, and how to mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Why it happens.
+    pub cause: &'static str,
+    /// The smallest thing that provokes it.
+    pub example: &'static str,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+macro_rules! codes {
+    ($($variant:ident = $name:literal { $cause:literal, $example:literal, $fix:literal })*) => {
+        /// A stable error or reject code; the first word says which stage it belongs to.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Code { $(#[doc = $cause] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the straight line.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The code as users see it, such as `row.json`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+
+            /// Cause, example and fix.
+            pub const fn page(self) -> Page {
+                match self {
+                    $(Code::$variant => Page { cause: $cause, example: $example, fix: $fix },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    ConfigValue = "config.value" {
+        "An option has a value outside its range or its list.",
+        "sftprep pack data.jsonl --max-len 0 --out packs/",
+        "Use a value that `sftprep pack --help` allows." }
+    ConfigUnknown = "config.unknown" {
+        "A configuration file has a key that does not exist.",
+        "{\"pack\": {\"max_length\": 4096}}",
+        "Correct the key; the message lists the keys of that section." }
+    SourceMissing = "source.missing" {
+        "An input path or pattern matches no file.",
+        "sftprep pack nowhere.jsonl --out packs/",
+        "Correct the path; quote patterns so that the shell leaves them alone." }
+    SourceKind = "source.kind" {
+        "An input file is of a kind that sftprep does not read.",
+        "sftprep pack data.xlsx --out packs/",
+        "Give .jsonl, .json, .parquet or .arrow, each also with .gz or .zst." }
+    SourceUnreadable = "source.unreadable" {
+        "The operating system refused to read an input.",
+        "a file without read permission",
+        "Check the permissions and the disk, then run again." }
+    SourceTruncated = "source.truncated" {
+        "A compressed or columnar input ends before its end.",
+        "head -c 1000 data.jsonl.gz > cut.jsonl.gz",
+        "Fetch the file again; its last bytes are missing." }
+    SourceCorrupt = "source.corrupt" {
+        "An input's container is damaged (bad checksum, bad footer, bad header).",
+        "a .parquet file with overwritten bytes",
+        "Fetch the file again, or rewrite it with the tool that made it." }
+    SourceBomb = "source.bomb" {
+        "A compressed input expands more than 1000-fold, as only a hostile file does.",
+        "10 GB of zeros in a 10 MB .gz",
+        "Unpack the file yourself if you trust it." }
+    SourceEmpty = "source.empty" {
+        "The inputs together hold no row.",
+        "sftprep pack empty.jsonl --out packs/",
+        "Check that the path is the one you meant." }
+    SourceChanged = "source.changed" {
+        "An input changed while it was being read.",
+        "appending to data.jsonl during the run",
+        "Let the writer finish, then run again." }
+    RowJson = "row.json" {
+        "A line is not valid JSON.",
+        "{\"messages\": [,]}",
+        "Mend the line; the message says at which column parsing stopped." }
+    RowEncoding = "row.encoding" {
+        "A line is not valid UTF-8, or holds a lone surrogate escape such as \\ud800.",
+        "{\"text\": \"\\ud800\"}",
+        "Re-encode the file as UTF-8; sftprep never replaces characters." }
+    RowDepth = "row.depth" {
+        "A row is nested deeper than 128 levels.",
+        "[[[[…]]]]",
+        "Flatten the row." }
+    RowTooLong = "row.too_long" {
+        "A line is longer than the limit (64 MiB unless --max-line-bytes says otherwise).",
+        "a file without any newline",
+        "Check that the file is JSON Lines; raise --max-line-bytes if it is." }
+    RowNotObject = "row.not_object" {
+        "A row is valid JSON but not an object.",
+        "[1, 2, 3]",
+        "Write one JSON object per line." }
+    FormatUnknown = "format.unknown" {
+        "No known SFT format fits the rows of an input.",
+        "{\"foo\": 1}",
+        "Name the format with --format, or map your columns with --map." }
+    FormatMissing = "format.missing" {
+        "A row lacks a field that its format needs.",
+        "{\"instruction\": \"Add.\"} in an alpaca file",
+        "Add the field, or map another column onto it with --map." }
+    FormatType = "format.type" {
+        "A field has another JSON type than its format wants.",
+        "{\"messages\": \"hello\"}",
+        "Correct the value; the message names the type seen and the type wanted." }
+    FormatRole = "format.role" {
+        "A message has a role that is not known.",
+        "{\"role\": \"narrator\", \"content\": \"…\"}",
+        "Map it with --role narrator=system, or correct the row." }
+    FormatEmpty = "format.empty" {
+        "A row has no message, or an empty text.",
+        "{\"messages\": []}",
+        "Remove the row, or fill it." }
+    FormatJsonString = "format.json_string" {
+        "A field that holds JSON as a string (tools, tool-call arguments) does not parse.",
+        "{\"tools\": \"[{\"}",
+        "Correct the JSON inside the string." }
+    FormatTokens = "format.tokens" {
+        "A pretokenized row has ids outside the vocabulary, or labels that do not fit.",
+        "{\"input_ids\": [1, 2], \"labels\": [1]}",
+        "Give one label (or mask value) per id, and ids of this tokenizer." }
+    TemplateMissing = "template.missing" {
+        "The tokenizer has no chat template, and none was given.",
+        "sftprep pack data.jsonl --tokenizer gpt2/ --out packs/",
+        "Add --chat-template chatml (or a file)." }
+    TemplateSyntax = "template.syntax" {
+        "The chat template does not compile.",
+        "{% if x %}",
+        "Mend the template at the line shown." }
+    TemplateUndefined = "template.undefined" {
+        "The chat template uses something that is not there.",
+        "{{ tools.name.x }}",
+        "Add the field to the row, or pass it with --template-arg." }
+    TemplateType = "template.type" {
+        "The chat template applies an operation to a value of the wrong type.",
+        "{{ 'a' + message.content }} where content is a list",
+        "Check the row's field types; try --parts join for content lists." }
+    TemplateRaised = "template.raised" {
+        "The chat template itself refuses the row (raise_exception).",
+        "a system message for a model without system role",
+        "Correct the row, or use a template that supports it." }
+    TemplateSecurity = "template.security" {
+        "The chat template tries to leave its sandbox.",
+        "{{ ''.__class__ }}",
+        "Do not use this template." }
+    TemplateLimit = "template.limit" {
+        "The chat template ran past a limit on steps, output, recursion or range.",
+        "{% for i in range(10**9) %}",
+        "Do not use this template, or shorten the row." }
+    TokenizerMissing = "tokenizer.missing" {
+        "There is no tokenizer at the given place.",
+        "sftprep pack data.jsonl --tokenizer nowhere/ --out packs/",
+        "Give a folder with tokenizer.json, a tokenizer.json, a hub id or `builtin`." }
+    TokenizerSentencepiece = "tokenizer.sentencepiece" {
+        "The folder holds only a sentencepiece .model file.",
+        "a folder with tokenizer.model and no tokenizer.json",
+        "Convert it once: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)." }
+    TokenizerInvalid = "tokenizer.invalid" {
+        "The tokenizer files do not load.",
+        "a truncated tokenizer.json",
+        "Fetch the tokenizer again." }
+    TokenizerHub = "tokenizer.hub" {
+        "A hub tokenizer could not be fetched.",
+        "sftprep pack data.jsonl --tokenizer org/name --out packs/ (offline)",
+        "Fetch it on a machine with network, or give a local folder." }
+    TokenizerFailed = "tokenizer.failed" {
+        "The tokenizer cannot encode a row.",
+        "a text the tokenizer has no token for and no unknown token",
+        "Use the tokenizer that belongs to the model." }
+    LabelRefused = "label.refused" {
+        "It cannot be proved which bytes of a rendering the assistant wrote, so the row is refused.",
+        "a template that rewrites the answer",
+        "See which rule refused it; declare the header and stop strings, or use another template." }
+    LabelNothingTrained = "label.nothing_trained" {
+        "No token of the row would be trained.",
+        "a conversation without an assistant message",
+        "Remove such rows, or change what is trained." }
+    LabelControlText = "label.control_text" {
+        "A row's own text would become a control token.",
+        "<|im_end|> in a user message under --special-text refuse",
+        "Clean the row, or choose --special-text as_text." }
+    PackOverlong = "pack.overlong" {
+        "A row is longer than max_len tokens.",
+        "a 10,000-token conversation with --max-len 4096",
+        "Raise --max-len, or choose another --overlong." }
+    OutputExists = "output.exists" {
+        "The output folder exists and is not empty.",
+        "sftprep pack data.jsonl --out packs/ (twice)",
+        "Choose another folder, or add --overwrite." }
+    OutputDiskFull = "output.disk_full" {
+        "There is not enough space for the output.",
+        "an --out on a full disk",
+        "Free space or choose another --out." }
+    OutputIo = "output.io" {
+        "The operating system refused to write the output.",
+        "a read-only --out",
+        "Check the permissions and the disk." }
+    OutputLocked = "output.locked" {
+        "Another run is writing to the same output folder.",
+        "two `sftprep pack --out packs/` at once",
+        "Wait for the other run, or choose another --out." }
+    RunRejectRate = "run.reject_rate" {
+        "More rows were rejected than --max-reject-rate allows.",
+        "a file in another format than --format says",
+        "Look at the first rejects shown; mend the data, or raise the rate." }
+    RunNothingPacked = "run.nothing_packed" {
+        "No row was left to pack.",
+        "a file in which every row is rejected",
+        "Look at the rejects and the reasons in the report." }
+    RunCancelled = "run.cancelled" {
+        "The run was interrupted.",
+        "Ctrl-C",
+        "Run it again." }
+    RunInternal = "run.internal" {
+        "A bug in sftprep: one of its own checks failed.",
+        "a ledger that does not balance",
+        "Please report it with the command and the message." }
+    ShardMissing = "shard.missing" {
+        "There is no finished dataset: the manifest is not there.",
+        "sftprep verify packs/ while the run is going on",
+        "Check the path; a run that did not finish leaves no manifest." }
+    ShardVersion = "shard.version" {
+        "The dataset was written by a newer format version.",
+        "a manifest with format_version 99",
+        "Update sftprep." }
+    ShardManifest = "shard.manifest" {
+        "The manifest is damaged or names something it must not.",
+        "a manifest edited by hand",
+        "Pack again; a manifest is never edited." }
+    ShardCorrupt = "shard.corrupt" {
+        "A shard differs from what its manifest promises.",
+        "one flipped bit in data-00000-of-00001.arrow",
+        "Fetch or pack the dataset again." }
+}
+
+impl Code {
+    /// The code of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// The stage the code belongs to: the word before the dot.
+    pub fn stage(self) -> &'static str {
+        self.as_str().split('.').next().unwrap_or_default()
+    }
+
+    /// Exit code of a command that ends with it (0 ok, 1 rejects, 2 usage, 3 input, 4 output,
+    /// 5 integrity, 6 internal, 130 interrupted).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::RunCancelled => 130,
+            Self::RunRejectRate | Self::RunNothingPacked => 1,
+            Self::RunInternal => 6,
+            Self::OutputExists => 2,
+            _ => match self.stage() {
+                "config" => 2,
+                "output" => 4,
+                "shard" => 5,
+                _ => 3,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,9 @@
+//! The values that travel down the straight line, in its order.
+
+mod example;
+mod place;
+mod sample;
+
+pub use example::{Example, IGNORE_INDEX, NO_MESSAGE, SpanKind, TokenSpan};
+pub use place::{Chunk, Record, RowPlace, Rows, SourceId};
+pub use sample::{Conversation, Sample, TokenTargets};
