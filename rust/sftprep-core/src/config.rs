@@ -207,7 +207,12 @@ pub struct PackingConfig {
 
 impl Default for PackingConfig {
     fn default() -> Self {
-        Self { max_len: 4096, strategy: Strategy::Bfd, overlong: Overlong::Drop, seed: 0 }
+        Self {
+            max_len: 4096,
+            strategy: Strategy::Bfd,
+            overlong: Overlong::Drop,
+            seed: 0,
+        }
     }
 }
 
@@ -286,15 +291,22 @@ impl PackConfig {
     /// Checks ranges that the types do not.
     pub fn check(&self) -> Result<()> {
         let bad = |field: &str, seen: String, want: &str| {
-            Err(Error::new(Code::ConfigValue, format!("{field} is {seen}, it must be {want}"))
-                .at_field(field))
+            Err(Error::new(
+                Code::ConfigValue,
+                format!("{field} is {seen}, it must be {want}"),
+            )
+            .at_field(field))
         };
         if self.source.inputs.is_empty() {
             return bad("source.inputs", "empty".into(), "at least one path");
         }
         let rate = self.source.max_reject_rate;
         if !(0.0..=1.0).contains(&rate) {
-            return bad("source.max_reject_rate", rate.to_string(), "between 0 and 1");
+            return bad(
+                "source.max_reject_rate",
+                rate.to_string(),
+                "between 0 and 1",
+            );
         }
         if self.source.max_line_bytes == 0 || self.source.max_line_bytes > 1 << 31 {
             let seen = self.source.max_line_bytes.to_string();

@@ -35,7 +35,14 @@ impl Error {
     /// An error with a code and a message; add the place with the `at_*` methods.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, message, path: None, line: None, field: None, hint: None }
+        Self {
+            code,
+            message,
+            path: None,
+            line: None,
+            field: None,
+            hint: None,
+        }
     }
 
     /// Names the file concerned.
@@ -115,7 +122,11 @@ pub struct Reject {
 impl Reject {
     /// A reject with a code and one line of detail.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: String::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            field: String::new(),
+        }
     }
 
     /// Names the field concerned.

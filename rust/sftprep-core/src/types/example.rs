@@ -109,7 +109,10 @@ impl Example {
         for span in &self.spans {
             let end = span.end as usize;
             if span.trained {
-                for (label, id) in labels[start..end].iter_mut().zip(&self.input_ids[start..end]) {
+                for (label, id) in labels[start..end]
+                    .iter_mut()
+                    .zip(&self.input_ids[start..end])
+                {
                     *label = *id as i32;
                 }
             }
@@ -141,7 +144,14 @@ mod tests {
 
     fn span(end: u32, trained: bool) -> TokenSpan {
         let kind = SpanKind::Text;
-        TokenSpan { end, message: NO_MESSAGE, kind, trained, straddles: false, weight: 1.0 }
+        TokenSpan {
+            end,
+            message: NO_MESSAGE,
+            kind,
+            trained,
+            straddles: false,
+            weight: 1.0,
+        }
     }
 
     #[test]

@@ -4,6 +4,6 @@ mod example;
 mod place;
 mod sample;
 
-pub use example::{Example, IGNORE_INDEX, NO_MESSAGE, SpanKind, TokenSpan};
+pub use example::{Example, IGNORE_INDEX, NO_MESSAGE, SpanKind, TokenSpan, trained_tokens};
 pub use place::{Chunk, Record, RowPlace, Rows, SourceId};
 pub use sample::{Conversation, Sample, TokenTargets};

@@ -56,7 +56,8 @@ impl Rows {
     pub fn push_json(&mut self, place: RowPlace, json: &[u8]) {
         let start = self.text.len();
         self.text.extend_from_slice(json);
-        self.entries.push((place, Entry::Json(start..self.text.len())));
+        self.entries
+            .push((place, Entry::Json(start..self.text.len())));
     }
 
     /// Appends a row of a columnar file.
@@ -66,7 +67,8 @@ impl Rows {
 
     /// Appends a row that could not be read but must not get lost.
     pub fn push_unreadable(&mut self, place: RowPlace, reject: crate::error::Reject) {
-        self.entries.push((place, Entry::Unreadable(Box::new(reject))));
+        self.entries
+            .push((place, Entry::Unreadable(Box::new(reject))));
     }
 
     /// The rows in order, each with its place.
