@@ -1,1 +1,28 @@
-//! sftprep-tokenize
+//! Exact, fast BPE tokenizing with byte spans, from a Hugging Face `tokenizer.json`.
+//!
+//! The ids are those of the `tokenizers` crate, which is the definition of what such a file means;
+//! besides, every token carries the bytes of the text that it covers, and added tokens (control
+//! tokens) can be refused one by one where they were not meant.
+//!
+//! ```no_run
+//! use sftprep_tokenize::{Encoding, Tokenizer};
+//! let tokenizer = Tokenizer::from_file("model/tokenizer.json".as_ref())?;
+//! let mut encoder = tokenizer.encoder(); // one per thread
+//! let mut out = Encoding::default(); // reused from text to text
+//! encoder.encode("Hello, world", &mut out)?;
+//! assert_eq!(out.ids.len(), out.offsets.len());
+//! # Ok::<(), sftprep_tokenize::TokenizerError>(())
+//! ```
+
+mod added;
+mod bytes;
+mod classes;
+mod encoder;
+mod error;
+mod hf;
+mod tokenizer;
+
+pub use added::{AddedMatch, AddedToken};
+pub use encoder::{Encoder, Encoding};
+pub use error::TokenizerError;
+pub use tokenizer::{EngineReport, Tokenizer};
