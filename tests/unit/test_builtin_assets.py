@@ -72,6 +72,10 @@ def test_made_demo_files_are_fresh() -> None:
     run_tool("make_demo_files.py")
 
 
+def test_the_picture_is_fresh() -> None:
+    run_tool("make_picture.py")
+
+
 def test_config_carries_the_builtin_template() -> None:
     config = json.loads((ASSETS / "builtin" / "tokenizer_config.json").read_text(encoding="utf-8"))
     template = (ASSETS / "templates" / "chatml.jinja").read_text(encoding="utf-8")
