@@ -1,1 +1,29 @@
-//! py
+//! The extension module `sftprep._core`: bindings only.
+//!
+//! Every function has the same shape: convert the arguments, release the interpreter, call the
+//! core, convert the result. What it means is said in the core; how it looks in Python is said in
+//! `python/sftprep/_core.pyi`. Each Python class has its own file.
+
+// Arguments arrive by value from pyo3, whatever is done with them.
+#![allow(clippy::needless_pass_by_value)]
+
+mod array;
+mod catalog;
+mod error;
+mod tokenizer;
+
+use pyo3::pymodule;
+
+/// Bindings of the Rust core; use the names in `sftprep` instead.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::catalog::{check_config, codes, default_config, provoke};
+
+    #[pymodule_export]
+    use crate::tokenizer::{Encoding, EncodingBatch, Tokenizer};
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

@@ -1,0 +1,121 @@
+"""Chat data in, packed and provably labelled training shards out.
+
+```python
+import sftprep
+
+report = sftprep.pack("chat.jsonl", out="packs/", tokenizer="Qwen/Qwen3-8B", max_len=4096)
+rows = sftprep.ShardDataset("packs/")
+rows[0]["input_ids"], rows[0]["labels"], rows[0]["seq_lengths"]
+```
+
+Names are imported when first used, so that ``import sftprep`` costs a few milliseconds and loads
+neither numpy nor torch nor pyarrow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sftprep._core import (
+        ChatTemplate,
+        EncodedRow,
+        Encoder,
+        Encoding,
+        EncodingBatch,
+        PackPlan,
+        Tokenizer,
+        __version__,
+        plan_packs,
+    )
+    from sftprep.api import PackReport, pack
+    from sftprep.config import PackConfig
+    from sftprep.dataset import ShardDataset
+    from sftprep.errors import (
+        ConfigError,
+        FormatError,
+        InternalError,
+        LabelError,
+        OutputError,
+        PackError,
+        RejectBudgetExceeded,
+        RunError,
+        SftprepError,
+        ShardCorrupt,
+        ShardError,
+        ShardVersionError,
+        SourceError,
+        TemplateError,
+        TokenizerError,
+    )
+    from sftprep.progress import Progress
+
+__all__ = [
+    "IGNORE_INDEX",
+    "ChatTemplate",
+    "ConfigError",
+    "EncodedRow",
+    "Encoder",
+    "Encoding",
+    "EncodingBatch",
+    "FormatError",
+    "InternalError",
+    "LabelError",
+    "OutputError",
+    "PackConfig",
+    "PackError",
+    "PackPlan",
+    "PackReport",
+    "Progress",
+    "RejectBudgetExceeded",
+    "RunError",
+    "SftprepError",
+    "ShardCorrupt",
+    "ShardDataset",
+    "ShardError",
+    "ShardVersionError",
+    "SourceError",
+    "TemplateError",
+    "Tokenizer",
+    "TokenizerError",
+    "__version__",
+    "pack",
+    "plan_packs",
+]
+
+IGNORE_INDEX = -100
+"""Label of a token that is not trained."""
+
+_CORE = (
+    "ChatTemplate",
+    "EncodedRow",
+    "Encoder",
+    "Encoding",
+    "EncodingBatch",
+    "PackPlan",
+    "Tokenizer",
+    "__version__",
+    "plan_packs",
+)
+_HOME = {
+    **dict.fromkeys(_CORE, "sftprep._core"),
+    "PackReport": "sftprep.api",
+    "pack": "sftprep.api",
+    "PackConfig": "sftprep.config",
+    "Progress": "sftprep.progress",
+    "ShardDataset": "sftprep.dataset",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in __all__:
+        raise AttributeError(f"module 'sftprep' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME.get(name, "sftprep.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

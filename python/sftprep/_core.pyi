@@ -1,0 +1,352 @@
+"""Bindings of the Rust core; use the names in ``sftprep`` instead."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: Final[str]
+
+def codes() -> list[tuple[str, int, str, str, str]]:
+    """Every error code: name, exit code, cause, example, fix."""
+
+def default_config() -> str:
+    """The default configuration as JSON."""
+
+def check_config(json: str) -> str:
+    """Validates a configuration and returns it resolved, as JSON.
+
+    Raises:
+        ConfigError: if a key is unknown, or a value is out of range.
+    """
+
+def _provoke(code: str) -> None:
+    """Raises the error of a code; ``panic`` panics. Only tests call it."""
+
+@final
+class Tokenizer:
+    """A tokenizer read from a ``tokenizer.json``; shared freely between threads."""
+
+    @staticmethod
+    def from_file(path: str | PathLike[str]) -> Tokenizer:
+        """Reads a ``tokenizer.json``, or the one in a folder.
+
+        Raises:
+            TokenizerError: if there is none, or it does not load.
+        """
+
+    def encode(self, text: str) -> Encoding:
+        """Ids and byte spans of a text; no special token is added.
+
+        Raises:
+            TokenizerError: if the model refuses the text.
+        """
+
+    def encode_batch(self, texts: Sequence[str], *, threads: int = 0) -> EncodingBatch:
+        """Ids and byte spans of many texts, end to end; ``threads`` 0 means all cores.
+
+        Raises:
+            TokenizerError: if the model refuses a text.
+        """
+
+    def decode(
+        self, ids: Sequence[int] | NDArray[np.integer[Any]], *, skip_special_tokens: bool = False
+    ) -> str:
+        """The text of ids; ids without a token are left out."""
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary writes it, or of an added token."""
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token of an id as the vocabulary writes it, or an added token's content."""
+
+    def token_bytes(self, id: int) -> bytes | None:
+        """The bytes that a token stands for, where the decoder defines them token by token."""
+
+    @property
+    def added_tokens(self) -> list[tuple[int, str, bool]]:
+        """The added tokens: id, content, and whether it is special."""
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id, added tokens included."""
+
+    @property
+    def engine(self) -> str:
+        """What encodes: ``fast`` (this package's engine) or ``tokenizers``."""
+
+    @property
+    def engine_detail(self) -> str:
+        """The engine with the family it recognised, or the reason why it fell back."""
+
+    def __len__(self) -> int: ...
+    def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
+
+@final
+class Encoding:
+    """Ids and byte spans of one text."""
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """Token ids, ``(n,)``."""
+
+    @property
+    def offsets(self) -> NDArray[np.uint32]:
+        """First and one past the last byte of each token in the UTF-8 text, ``(n, 2)``."""
+
+    def __len__(self) -> int: ...
+
+@final
+class EncodingBatch:
+    """Ids and byte spans of many texts, end to end; text ``i`` has the tokens
+    ``row_starts[i]:row_starts[i + 1]``."""
+
+    @property
+    def ids(self) -> NDArray[np.uint32]:
+        """Token ids of all texts, ``(n,)``."""
+
+    @property
+    def offsets(self) -> NDArray[np.uint32]:
+        """Bytes of each token in its own text, ``(n, 2)``."""
+
+    @property
+    def row_starts(self) -> NDArray[np.int64]:
+        """Where each text's tokens begin, and the end of the last, ``(texts + 1,)``."""
+
+    def __len__(self) -> int: ...
+
+@final
+class ChatTemplate:
+    """A compiled chat template; shared freely between threads.
+
+    Rendering equals ``apply_chat_template`` of transformers.
+
+    Args:
+        source: Template source, or the name of a built-in one.
+        special_tokens: Variables such as ``bos_token`` that the template may print.
+        date: ``YYYY-MM-DD`` or ``YYYY-MM-DDTHH:MM:SS`` that the template sees; default: now.
+
+    Raises:
+        TemplateError: if it does not compile.
+        ConfigError: if the date is not one.
+    """
+
+    def __new__(
+        cls,
+        source: str,
+        special_tokens: Mapping[str, str] | None = None,
+        *,
+        date: str | None = None,
+    ) -> ChatTemplate: ...
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        **kwargs: object,
+    ) -> str:
+        """The text of a conversation; keyword arguments become variables of the template.
+
+        Raises:
+            TemplateError: if the template raises, or uses something that is not there.
+            ConfigError: if an argument is not JSON-like.
+        """
+
+    @property
+    def source(self) -> str:
+        """Template source."""
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """Variables such as ``bos_token``."""
+
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class Encoder:
+    """Rows to token ids and labels, as ``pack`` does it.
+
+    Args:
+        tokenizer: The tokenizer.
+        template: The chat template; default: the tokenizer's own.
+        options: Options of :func:`sftprep.pack` that concern rows, template and labels, as the
+            JSON of a configuration.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        TemplateError: if the template is missing or does not compile.
+    """
+
+    def __new__(
+        cls, tokenizer: Tokenizer, template: ChatTemplate | None = None, **options: object
+    ) -> Encoder: ...
+    @staticmethod
+    def from_config(json: str) -> Encoder:
+        """The encoder of a run with this configuration."""
+
+    def encode(self, row: Mapping[str, Any] | InputRow | str | bytes) -> EncodedRow:
+        """Renders, tokenizes and labels a row in any of the formats; text is parsed as JSON.
+
+        Raises:
+            FormatError: if the row is not what its format wants.
+            TemplateError: if the template refuses it.
+            LabelError: if it cannot be proved what is to be trained, or nothing is.
+        """
+
+    def render(
+        self,
+        row: Mapping[str, Any] | InputRow | str | bytes,
+        *,
+        add_generation_prompt: bool = False,
+    ) -> str:
+        """The text of a row, without labels."""
+
+    def rows(self) -> RowReader:
+        """The rows of the configuration's inputs, in order."""
+
+@final
+class RowReader:
+    """Rows of files, as ``pack`` reads them."""
+
+    def __iter__(self) -> RowReader: ...
+    def __next__(self) -> InputRow: ...
+
+@final
+class InputRow:
+    """A row of a file with its place."""
+
+    @property
+    def source(self) -> str:
+        """Name of the input."""
+
+    @property
+    def line(self) -> int:
+        """Line (1-based) in the input."""
+
+@final
+class EncodedRow:
+    """A row's tokens, labels and text."""
+
+    @property
+    def input_ids(self) -> NDArray[np.int32]:
+        """Token ids, ``(n,)``."""
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Unshifted: the id where trained, -100 elsewhere and on the first token, ``(n,)``."""
+
+    @property
+    def text(self) -> str:
+        """The rendered text; empty for pretokenized rows."""
+
+    @property
+    def spans(self) -> list[tuple[int, int, str, int | None, bool]]:
+        """Partition of the text's UTF-8 bytes: start, end, kind, message index, trained."""
+
+    @property
+    def mask_method(self) -> str:
+        """How it was proved what the assistant wrote; empty where no proof was needed."""
+
+    def __len__(self) -> int: ...
+
+def plan_packs(
+    lengths: Sequence[int] | NDArray[np.integer[Any]],
+    max_len: int,
+    strategy: str = "bfd",
+    *,
+    seed: int = 0,
+) -> PackPlan:
+    """Which documents share a packed sequence: a pure function of their lengths.
+
+    Args:
+        lengths: Tokens of each document, at least 1.
+        max_len: Tokens per sequence, at most.
+        strategy: ``bfd``, ``bfd_split``, ``first_fit``, ``sequential``, ``wrapped`` or ``none``.
+        seed: Order of documents of equal length.
+
+    Raises:
+        ConfigError: if ``max_len`` or ``strategy`` is wrong, or a length is 0.
+        PackError: if a document is longer than ``max_len`` and the strategy does not cut.
+    """
+
+@final
+class PackPlan:
+    """Packed sequences as lists of pieces of documents."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> list[tuple[int, int, int]]:
+        """The pieces of a sequence: document, first token in it, number of tokens."""
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]: ...
+    @property
+    def fill(self) -> float:
+        """Share of the sequences that holds tokens, between 0 and 1."""
+
+    @property
+    def lower_bound(self) -> int:
+        """Sequences that no packing can go below."""
+
+    @property
+    def gap(self) -> float:
+        """Sequences above that bound, as a share of it."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all sequences."""
+
+    @property
+    def documents(self) -> NDArray[np.uint32]:
+        """Document of each piece, ``(pieces,)``; the pieces of all sequences, end to end."""
+
+    @property
+    def starts(self) -> NDArray[np.uint32]:
+        """First token of each piece in its document, ``(pieces,)``."""
+
+    @property
+    def lengths(self) -> NDArray[np.uint32]:
+        """Tokens of each piece, ``(pieces,)``."""
+
+    @property
+    def row_starts(self) -> NDArray[np.int64]:
+        """Where each sequence's pieces begin, and the end of the last, ``(len(plan) + 1,)``."""
+
+@final
+class PackJob:
+    """A run on threads of its own; nothing in it calls Python."""
+
+    def __new__(cls, json: str) -> PackJob: ...
+    def poll(self, seconds: float) -> str:
+        """Waits until the run is done, at most that long; returns a snapshot as JSON."""
+
+    def cancel(self) -> None:
+        """Asks the run to stop."""
+
+    def wait(self) -> str:
+        """Waits for the end; returns the report as JSON.
+
+        Raises:
+            SftprepError: whatever ended the run.
+        """
+
+def verify(path: str | PathLike[str], *, full: bool = True) -> str:
+    """Checks a dataset against its manifest; returns the report as JSON.
+
+    Raises:
+        ShardError: if there is no dataset, or it is not what its manifest promises.
+    """
+
+def read_manifest(path: str | PathLike[str]) -> str:
+    """The checked manifest of a dataset as JSON.
+
+    Raises:
+        ShardError: if there is none, or it is damaged.
+    """
+
+def span_kinds() -> list[str]:
+    """Names of the span kinds, by number."""
+
+def builtin_template(name: str) -> str | None:
+    """Source of a built-in template."""

@@ -1,0 +1,208 @@
+"""``sftprep.pack``: one call from files of conversations to packed, labelled shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from sftprep import _core, hub
+from sftprep.config import (
+    AppendEos,
+    Format,
+    Overlong,
+    PackConfig,
+    Parts,
+    SpecialText,
+    Stop,
+    Strategy,
+    TrainOn,
+    merge,
+    nest,
+    read_file,
+)
+from sftprep.errors import ConfigError, SftprepError
+from sftprep.progress import Display, Progress, choose
+
+PathLike = str | os.PathLike[str]
+_POLL_SECONDS = 0.1
+_CANCEL_SECONDS = 30.0
+
+
+class PackOptions(TypedDict, total=False):
+    """The options of :func:`pack` beside its named arguments; ``sftprep pack --help`` explains."""
+
+    format: Format
+    map: dict[str, str]
+    role: dict[str, str]
+    parts: Parts
+    limit: int
+    max_reject_rate: float
+    max_line_bytes: int
+    chat_template: str
+    template_kwargs: dict[str, Any]
+    date: str
+    train_on: TrainOn
+    reasoning: bool
+    tool_calls: bool
+    stop: Stop
+    special_text: SpecialText
+    append_eos: AppendEos
+    strategy: Strategy
+    overlong: Overlong
+    seed: int
+    shard_bytes: int
+    overwrite: bool
+    reject_excerpts: bool
+    dry_run: bool
+    threads: int
+
+
+def pack(
+    inputs: PathLike | Iterable[PathLike] | Mapping[str, PathLike] | None = None,
+    *,
+    out: PathLike | None = None,
+    tokenizer: PathLike | None = None,
+    max_len: int | None = None,
+    config: PackConfig | Mapping[str, Any] | PathLike | None = None,
+    progress: Callable[[Progress], object] | bool | None = None,
+    **options: Unpack[PackOptions],
+) -> PackReport:
+    """Packs files of conversations into labelled, memory-mappable shards.
+
+    Args:
+        inputs: One path or several; a mapping names them (``{"math": "math.jsonl"}``). A path is
+            a file, a folder, a pattern, or ``-`` for standard input.
+        out: Output folder; it must not exist, or be empty, unless ``overwrite=True``.
+        tokenizer: A folder, a ``tokenizer.json``, a hub id (``org/name``) or ``builtin``.
+        max_len: Tokens per packed sequence at most (4096).
+        config: Options to start from: a :class:`PackConfig`, a nested mapping, or the path of a
+            configuration or a manifest. Arguments win over it.
+        progress: ``True`` draws on standard error; a function is called with a
+            :class:`Progress` about ten times a second.
+        **options: Every other option, named as in :class:`PackOptions`.
+
+    Returns:
+        What was read, packed, rejected and dropped.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        TokenizerError: if the tokenizer does not load.
+        TemplateError: if the chat template is missing or does not compile.
+        OutputError: if the output exists or cannot be written.
+        RejectBudgetExceeded: if more rows are rejected than ``max_reject_rate`` allows.
+        RunError: if nothing is left to pack.
+    """
+    given: dict[str, Any] = {
+        "inputs": _inputs(inputs),
+        "out": None if out is None else os.fspath(out),
+        "tokenizer": None if tokenizer is None else os.fspath(tokenizer),
+        "max_len": max_len,
+        **options,
+    }
+    flags = nest({key: value for key, value in given.items() if value is not None})
+    resolved = merge(_base(config), flags)
+    if callable(progress):
+        return run(resolved, progress)
+    with choose(quiet=not progress) as display:
+        return run(resolved, display.update)
+
+
+def run(
+    config: PackConfig,
+    on_progress: Callable[[Progress], object],
+    on_note: Callable[[str], object] | None = None,
+) -> PackReport:
+    """Runs a job to its end; a keyboard interrupt cancels it and is raised again.
+
+    Args:
+        config: The options.
+        on_progress: Called with a snapshot about ten times a second.
+        on_note: Called with each note of the core (format evidence, warnings), once.
+
+    Raises:
+        SftprepError: as :func:`pack`.
+    """
+    name = config.template.tokenizer
+    local = hub.resolve(name)
+    if local != name:
+        config = merge(config, {"template": {"tokenizer": local}})
+    job = _core.PackJob(config.to_json())
+    try:
+        while True:
+            snapshot = Progress.from_dict(json.loads(job.poll(_POLL_SECONDS)))
+            on_progress(snapshot)
+            if snapshot.done:
+                return PackReport.from_json(job.wait())
+    except BaseException:
+        # Nothing calls Python from a worker, so an interrupt arrives here, between two polls.
+        job.cancel()
+        _settle(job)
+        raise
+
+
+def _settle(job: _core.PackJob) -> None:
+    """Waits until a cancelled job has put its files away; each stage looks per chunk."""
+    for _ in range(int(_CANCEL_SECONDS / _POLL_SECONDS)):
+        try:
+            if json.loads(job.poll(_POLL_SECONDS))["done"]:
+                return
+        except SftprepError:
+            return
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackReport:
+    """What a run did; the counts balance, and the run ends with an error if they do not."""
+
+    out: str = ""
+    """Output folder."""
+    rows: int = 0
+    """Rows read."""
+    packed: int = 0
+    """Rows in the shards."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Rejected rows by code."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Dropped rows by reason."""
+    raw: dict[str, Any] = field(default_factory=dict)
+    """The whole report, as the core wrote it."""
+
+    @classmethod
+    def from_json(cls, text: str) -> PackReport:
+        """A report from the core's JSON."""
+        data = json.loads(text)
+        known = {entry.name for entry in fields(cls)} - {"raw"}
+        return cls(**{key: value for key, value in data.items() if key in known}, raw=data)
+
+
+def _inputs(
+    inputs: PathLike | Iterable[PathLike] | Mapping[str, PathLike] | None,
+) -> list[str] | None:
+    if inputs is None:
+        return None
+    if isinstance(inputs, (str, os.PathLike)):
+        return [os.fspath(inputs)]
+    try:
+        if isinstance(inputs, Mapping):
+            return [f"{name}={os.fspath(path)}" for name, path in inputs.items()]
+        return [os.fspath(path) for path in inputs]
+    except TypeError as error:
+        raise ConfigError(f"inputs must be paths, not {inputs!r}", field="source.inputs") from error
+
+
+def _base(config: PackConfig | Mapping[str, Any] | PathLike | None) -> PackConfig:
+    if config is None:
+        return PackConfig()
+    if isinstance(config, PackConfig):
+        return config
+    if isinstance(config, Mapping):
+        return PackConfig.from_dict(config)
+    return merge(PackConfig(), read_file(Path(config)))
+
+
+__all__ = ["Display", "PackOptions", "PackReport", "pack", "run"]

@@ -1,0 +1,148 @@
+"""The ``sftprep`` command.
+
+Each subcommand has its file with ``SUMMARY``, ``add_arguments`` and ``run``. Nothing heavy is
+imported before a subcommand runs, so that ``--help`` answers at once. Results go to standard
+output; progress, notes and errors go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from sftprep.cli import add_tokens, errors, inspect, pack, render, stats, verify
+from sftprep.errors import InternalError, SftprepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType, ModuleType
+
+_COMMANDS: dict[str, ModuleType] = {
+    "pack": pack,
+    "inspect": inspect,
+    "verify": verify,
+    "stats": stats,
+    "render": render,
+    "add-tokens": add_tokens,
+    "errors": errors,
+}
+
+_SUMMARY = "Chat data in, packed and provably labelled training shards out."
+
+_EXAMPLES = """\
+examples:
+  sftprep pack chat.jsonl --tokenizer Qwen/Qwen3-8B --max-len 4096 --out packs/
+  sftprep inspect packs/ --row 0
+  sftprep verify packs/
+  sftprep errors template.undefined
+"""
+
+EXIT_CODES = """\
+exit codes:
+  0 done    1 too many rejected rows, or nothing packed    2 usage    3 input    4 output
+  5 integrity    6 internal    130 interrupted    141 closed pipe    143 terminated
+"""
+
+INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt, nothing but the top level catches it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; the process's own arguments by default."""
+    options = _parser().parse_args(argv)
+    log_json = bool(getattr(options, "log_json", False))
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = int(_COMMANDS[options.command].run(options))
+        sys.stdout.flush()
+        return code
+    except SftprepError as error:
+        _report(error, log_json)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return TERMINATED
+    except BrokenPipeError:
+        # Whoever read our output is gone; what Python would still flush at exit goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        bug = InternalError(
+            f"{type(error).__name__}: {error}",
+            hint="please report it with the command and the lines above",
+        )
+        _report(bug, log_json)
+        return exit_code(bug)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def exit_code(error: SftprepError) -> int:
+    """The exit code of a command that ends with this error."""
+    from sftprep import _core
+
+    codes = {name: code for name, code, *_ in _core.codes()}
+    return codes.get(error.code, codes["run.internal"])
+
+
+def _report(error: SftprepError, log_json: bool) -> None:
+    if log_json:
+        from sftprep.progress import JsonLines
+
+        JsonLines().event("error", message=error.message, **error.as_dict())
+    else:
+        print(f"error{error}", file=sys.stderr)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sftprep",
+        description=_SUMMARY,
+        epilog=f"{_EXAMPLES}\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=module.SUMMARY,
+            epilog=f"{module.EXAMPLES}\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Prints it and exits."""
+        from sftprep import _core
+
+        print(f"sftprep {_core.__version__}")
+        parser.exit()

@@ -1,0 +1,164 @@
+"""Argument types that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from typing import Any
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
+
+
+def size(text: str) -> int:
+    """Bytes of a size such as ``256MiB``, ``1.5GB`` or ``65536``."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256MiB, 1.5GB or 65536")
+    number, unit = match.groups()
+    return int(float(number) * _UNITS[(unit or "").lower()])
+
+
+def whole(text: str) -> int:
+    """A whole number, 0 or more; underscores may group its digits."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return number
+
+
+def pair(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    return key, value
+
+
+def json_pair(text: str) -> tuple[str, Any]:
+    """``KEY=JSON``."""
+    key, value = pair(text)
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        raise argparse.ArgumentTypeError(
+            f"the value of {text!r} is not JSON; a string needs quotes: '{key}=\"{value}\"'"
+        ) from None
+
+
+class Collect(argparse.Action):
+    """Collects repeated ``KEY=VALUE`` options in one dictionary."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401 - one of the pairs above
+        option_string: str | None = None,
+    ) -> None:
+        """Adds one pair."""
+        key, value = values
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), key: value})
+
+
+def add_template_arguments(parser: argparse._ActionsContainer) -> None:
+    """Options that say how rows are understood, rendered and tokenized."""
+    from sftprep.config import choices
+
+    parser.add_argument(
+        "--tokenizer",
+        metavar="NAME",
+        help="a folder, a tokenizer.json, a hub id (org/name, needs the extra 'hub'), or 'builtin'",
+    )
+    parser.add_argument(
+        "--chat-template",
+        metavar="TEMPLATE",
+        help="a file, the template itself, or chatml, alpaca, vicuna, plain "
+        "(default: the tokenizer's own)",
+    )
+    parser.add_argument(
+        "--template-arg",
+        dest="template_kwargs",
+        metavar="KEY=JSON",
+        type=json_pair,
+        action=Collect,
+        help="a variable for the template, such as enable_thinking=false; a row's own win; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--date",
+        metavar="DATE",
+        help="YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS that templates see (default: today, recorded)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=choices("source", "format"),
+        help="row format (default: auto, detected per source, with its evidence)",
+    )
+    parser.add_argument(
+        "--map",
+        metavar="WANTED=COLUMN",
+        type=pair,
+        action=Collect,
+        help="the column that holds a field the format wants, such as messages=dialogue; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--role",
+        metavar="FROM=TO",
+        type=pair,
+        action=Collect,
+        help="a role of the file and what it means (system, developer, user, assistant, tool); "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--parts",
+        choices=choices("source", "parts"),
+        help="content that is a list of parts: hand it to the template (raw), join its texts "
+        "(join), or whichever the template handles (auto, default)",
+    )
+
+
+def add_label_arguments(parser: argparse._ActionsContainer) -> None:
+    """Options that say what is trained."""
+    from sftprep.config import choices
+
+    parser.add_argument(
+        "--train-on",
+        choices=choices("label", "train_on"),
+        help="every assistant turn (default) or the last one only",
+    )
+    parser.add_argument(
+        "--no-reasoning",
+        dest="reasoning",
+        action="store_false",
+        help="do not train reasoning",
+    )
+    parser.add_argument(
+        "--no-tool-calls",
+        dest="tool_calls",
+        action="store_false",
+        help="do not train tool calls",
+    )
+    parser.add_argument(
+        "--stop",
+        choices=choices("label", "stop"),
+        help="train the stop token of every trained turn (turn, default), of the last (last), "
+        "or none",
+    )
+    parser.add_argument(
+        "--special-text",
+        choices=choices("label", "special_text"),
+        help="a row's own text that spells a control token: tokenize it as plain text (default), "
+        "refuse the row, or let it become the token as transformers does",
+    )
+    parser.add_argument(
+        "--append-eos",
+        choices=choices("label", "append_eos"),
+        help="end rows without a template with eos: completions only (auto, default), "
+        "raw text too (always), neither (never)",
+    )

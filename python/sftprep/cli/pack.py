@@ -1,0 +1,141 @@
+"""``sftprep pack``: files of conversations in, packed and labelled shards out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from sftprep.cli import options as types
+from sftprep.config import OPTIONS, PackConfig, choices, merge, nest, read_file
+
+if TYPE_CHECKING:
+    from sftprep.api import PackReport
+
+SUMMARY = "pack files of conversations into labelled, memory-mappable shards"
+
+EXAMPLES = """\
+examples:
+  sftprep pack chat.jsonl --tokenizer Qwen/Qwen3-8B --out packs/
+  sftprep pack math=math.parquet code='code/*.jsonl.zst' --tokenizer model/ --out packs/
+  zcat chat.jsonl.gz | sftprep pack - --tokenizer model/ --max-len 8192 --out packs/
+  sftprep pack alpaca.json --tokenizer gpt2/ --chat-template alpaca --out packs/
+  sftprep pack chat.jsonl --tokenizer model/ --out packs/ --dry-run --limit 1000
+  sftprep pack --config packs/sftprep.manifest.json --out again/
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options; an option that is not given stays out of the namespace."""
+    # The value of a flag wins over the file's, the file's over the default, so flags have none.
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="a file, a folder, a quoted pattern or - (standard input), each also as name=path; "
+        ".jsonl, .json, .parquet, .arrow, also .gz and .zst",
+    )
+    parser.add_argument("--out", metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="start from the options in a JSON file or in a manifest; flags win over it",
+    )
+    types.add_template_arguments(parser.add_argument_group("rows, template, tokenizer"))
+    types.add_label_arguments(parser.add_argument_group("labels"))
+    _add_packing(parser.add_argument_group("packing"))
+    _add_run(parser.add_argument_group("run"))
+
+
+def _add_packing(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--max-len",
+        type=types.whole,
+        metavar="TOKENS",
+        help="tokens per packed sequence, at most (default 4096)",
+    )
+    group.add_argument(
+        "--strategy",
+        choices=choices("pack", "strategy"),
+        help="packing strategy (default bfd: exact best-fit decreasing over all rows)",
+    )
+    group.add_argument(
+        "--overlong",
+        choices=choices("pack", "overlong"),
+        help="rows longer than max-len: drop and count them (default), keep their first tokens, "
+        "or end the run",
+    )
+    group.add_argument(
+        "--seed", type=types.whole, help="order of documents of equal length (default 0)"
+    )
+    group.add_argument(
+        "--shard-size",
+        dest="shard_bytes",
+        type=types.size,
+        metavar="SIZE",
+        help="size of a shard, about (default 256MiB)",
+    )
+
+
+def _add_run(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--limit", type=types.whole, metavar="N", help="stop after N rows (default 0: all)"
+    )
+    group.add_argument(
+        "--max-reject-rate",
+        type=float,
+        metavar="SHARE",
+        help="end the run when more rows are rejected, judged after 100 rows and at the end "
+        "(default 0.05)",
+    )
+    group.add_argument(
+        "--max-line-bytes",
+        type=types.size,
+        metavar="SIZE",
+        help="reject longer lines (default 64MiB)",
+    )
+    group.add_argument(
+        "--reject-excerpts",
+        action="store_true",
+        help="put the text of rejected rows into rejects.jsonl",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    group.add_argument("--dry-run", action="store_true", help="plan and count only, write nothing")
+    group.add_argument(
+        "--threads", type=types.whole, metavar="N", help="worker threads (default 0: all cores)"
+    )
+    group.add_argument(
+        "--log-json",
+        action="store_true",
+        help="progress and errors as JSON lines on standard error, the report as one JSON object "
+        "on standard output",
+    )
+    group.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the job and prints its report."""
+    from sftprep.api import run as run_job
+    from sftprep.progress import choose
+
+    log_json = getattr(options, "log_json", False)
+    with choose(quiet=getattr(options, "quiet", False), log_json=log_json) as display:
+        report = run_job(resolve(options), display.update, display.note)
+    print(json.dumps(report.raw, ensure_ascii=False) if log_json else summary(report))
+    return 0
+
+
+def resolve(options: argparse.Namespace) -> PackConfig:
+    """The configuration: flag, else file, else default."""
+    given = {key: value for key, value in vars(options).items() if key in OPTIONS}
+    if not given.get("inputs"):
+        given.pop("inputs", None)
+    file = getattr(options, "config", None)
+    base = PackConfig() if file is None else merge(PackConfig(), read_file(file))
+    return merge(base, nest(given))
+
+
+def summary(report: PackReport) -> str:
+    """The report for people."""
+    return json.dumps(report.raw, ensure_ascii=False, indent=2)

@@ -1,0 +1,333 @@
+"""The options of a run, mirrored from the Rust core, which validates them once more.
+
+Five frozen sections make a :class:`PackConfig`; it crosses to the core as one JSON string and
+lands in the manifest, so that ``sftprep pack --config packs/sftprep.manifest.json`` repeats a run.
+A test compares names, types, choices and defaults on both sides.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sftprep.errors import ConfigError, SourceError
+
+Format = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "pretokenized"
+]
+Parts = Literal["auto", "join", "raw"]
+TrainOn = Literal["assistant", "last_turn"]
+Stop = Literal["turn", "last", "none"]
+SpecialText = Literal["as_text", "refuse", "as_transformers"]
+AppendEos = Literal["auto", "always", "never"]
+Strategy = Literal["bfd", "bfd_split", "first_fit", "sequential", "wrapped", "none"]
+Overlong = Literal["drop", "truncate", "error"]
+
+MANIFEST_NAME = "sftprep.manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """What to read."""
+
+    inputs: list[str] = field(default_factory=list)
+    """Inputs: ``path`` or ``name=path``; a path is a file, a folder, a pattern or ``-`` (stdin)."""
+    format: Format = "auto"
+    """Row format, or ``auto`` to detect it per source."""
+    map: dict[str, str] = field(default_factory=dict)
+    """Column mapping: field that the format wants -> column in the file."""
+    role: dict[str, str] = field(default_factory=dict)
+    """Role mapping: role in the file -> system, developer, user, assistant or tool."""
+    parts: Parts = "auto"
+    """What to do with a message's content that is a list of parts."""
+    limit: int = 0
+    """Stop after that many rows (0: all)."""
+    max_reject_rate: float = 0.05
+    """Share of rows that may be rejected, judged after 100 rows and at the end."""
+    max_line_bytes: int = 64 << 20
+    """Longest line in bytes; a longer one is rejected and skipped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TemplateConfig:
+    """How to render and tokenize."""
+
+    tokenizer: str = ""
+    """A folder, a ``tokenizer.json``, or ``builtin``."""
+    chat_template: str = ""
+    """A file, the template itself, or a built-in name; empty: the tokenizer's own."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Global ``chat_template_kwargs``; a row's own win."""
+    date: str = ""
+    """``YYYY-MM-DD`` or ``YYYY-MM-DDTHH:MM:SS`` that templates see; empty: today, recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelConfig:
+    """What to train on."""
+
+    train_on: TrainOn = "assistant"
+    """Which assistant turns."""
+    reasoning: bool = True
+    """Train reasoning that the template keeps."""
+    tool_calls: bool = True
+    """Train tool calls."""
+    stop: Stop = "turn"
+    """Which stop tokens."""
+    special_text: SpecialText = "as_text"
+    """What to do with text of a row that spells a control token."""
+    append_eos: AppendEos = "auto"
+    """Whether raw rows end with the tokenizer's eos token."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackingConfig:
+    """How to pack."""
+
+    max_len: int = 4096
+    """Tokens per packed sequence, at most."""
+    strategy: Strategy = "bfd"
+    """Packing strategy."""
+    overlong: Overlong = "drop"
+    """What to do with documents longer than ``max_len``."""
+    seed: int = 0
+    """Seed of the order in which documents of equal length are placed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputConfig:
+    """Where to write, and with what."""
+
+    dir: str = ""
+    """Output folder."""
+    shard_bytes: int = 256 << 20
+    """Size of a shard in bytes, about."""
+    overwrite: bool = False
+    """Replace an existing output."""
+    reject_excerpts: bool = False
+    """Put the text of rejected rows into ``rejects.jsonl``."""
+    dry_run: bool = False
+    """Plan and count only; write nothing."""
+    threads: int = 0
+    """Worker threads (0: all cores)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackConfig:
+    """Everything that a ``pack`` run needs to know."""
+
+    source: SourceConfig = field(default_factory=SourceConfig)
+    """What to read."""
+    template: TemplateConfig = field(default_factory=TemplateConfig)
+    """How to render and tokenize."""
+    label: LabelConfig = field(default_factory=LabelConfig)
+    """What to train on."""
+    pack: PackingConfig = field(default_factory=PackingConfig)
+    """How to pack."""
+    output: OutputConfig = field(default_factory=OutputConfig)
+    """Where to write."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PackConfig:
+        """Builds a configuration from nested mappings; missing keys keep their defaults.
+
+        Raises:
+            ConfigError: if a key is unknown, or a value has the wrong type.
+        """
+        return merge(cls(), data)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> PackConfig:
+        """Reads a JSON configuration, or the one inside a manifest.
+
+        Raises:
+            SourceError: if the file cannot be read.
+            ConfigError: if it is not a configuration.
+        """
+        return merge(cls(), read_file(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dictionaries, as they stand in the manifest."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The string that crosses to the core.
+
+        Raises:
+            ConfigError: if a value, such as a template argument, is not JSON.
+        """
+        try:
+            return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the configuration is not plain JSON: {error}") from error
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "source": SourceConfig,
+    "template": TemplateConfig,
+    "label": LabelConfig,
+    "pack": PackingConfig,
+    "output": OutputConfig,
+}
+
+# Names that differ between `sftprep.pack(...)` and the sections, because the bare field name would
+# say too little there.
+_RENAMED = {"dir": "out", "kwargs": "template_kwargs"}
+
+OPTIONS: dict[str, tuple[str, str]] = {
+    _RENAMED.get(entry.name, entry.name): (section, entry.name)
+    for section, kind in SECTIONS.items()
+    for entry in fields(kind)
+}
+"""Option name -> (section, field)."""
+
+
+def choices(section: str, name: str) -> tuple[str, ...]:
+    """The values that an option with a fixed list allows; empty for the others."""
+    hint = _hints(section)[name]
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def merge(config: PackConfig, data: Mapping[str, Any]) -> PackConfig:
+    """`config` with the given keys replaced, section by section.
+
+    Raises:
+        ConfigError: if a key is unknown, or a value has the wrong type.
+    """
+    changed: dict[str, Any] = {}
+    for section, values in data.items():
+        _known(section, SECTIONS, "")
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{section} is {_describe(values)}, it must be an object", field=section
+            )
+        for name, value in values.items():
+            _known(name, _hints(section), f"{section}.")
+            _check(f"{section}.{name}", value, _hints(section)[name])
+        old = getattr(config, section)
+        # Mappings (columns, roles, template arguments) are merged key by key.
+        united = {
+            name: {**getattr(old, name), **value} if isinstance(value, dict) else value
+            for name, value in values.items()
+        }
+        changed[section] = replace(old, **united)
+    return replace(config, **changed)
+
+
+def nest(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Flat options of :func:`sftprep.pack` as nested sections.
+
+    Raises:
+        ConfigError: if there is no such option.
+    """
+    nested: dict[str, dict[str, Any]] = {}
+    for option, value in options.items():
+        _known(option, OPTIONS, "")
+        section, name = OPTIONS[option]
+        nested.setdefault(section, {})[name] = value
+    return nested
+
+
+def json_of(options: Mapping[str, Any]) -> str:
+    """The configuration of flat options as JSON, for work that reads no input.
+
+    Raises:
+        ConfigError: if an option is unknown, or has the wrong type.
+    """
+    return merge(PackConfig(), nest({"inputs": ["-"], **options})).to_json()
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The nested mapping of a configuration file, or of the configuration inside a manifest.
+
+    A folder stands for the manifest in it.
+
+    Raises:
+        SourceError: if the file cannot be read.
+        ConfigError: if it is not JSON, or not an object.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(
+            f"the configuration cannot be read: {error.strerror}",
+            code="source.missing" if isinstance(error, FileNotFoundError) else None,
+            path=str(path),
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the configuration is not UTF-8: {error}", path=str(path)) from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"the configuration is not JSON: {error.msg} at column {error.colno}",
+            path=str(path),
+            line=error.lineno,
+        ) from error
+    if isinstance(data, dict) and "format_version" in data and "config" in data:
+        data = data["config"]
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"the configuration is {_describe(data)}, it must be an object", path=str(path)
+        )
+    return data
+
+
+def _hints(section: str) -> dict[str, Any]:
+    return typing.get_type_hints(SECTIONS[section])
+
+
+def _known(name: object, known: Mapping[str, Any], prefix: str) -> None:
+    if name in known:
+        return
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    guess = f"did you mean {prefix}{close[0]}? " if close else ""
+    raise ConfigError(
+        f"there is no option {prefix}{name}",
+        code="config.unknown",
+        field=f"{prefix}{name}",
+        hint=f"{guess}known: {', '.join(known)}",
+    )
+
+
+def _check(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 - a typing form
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        fits, want = value in args, "one of " + ", ".join(args)
+    elif origin is list:
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        want = "a list of strings"
+    elif origin is dict:
+        fits = isinstance(value, dict) and all(isinstance(key, str) for key in value)
+        want = "an object"
+        if args[1] is str:
+            fits = fits and all(isinstance(item, str) for item in value.values())  # type: ignore[attr-defined]
+            want = "an object of strings"
+    elif hint is bool:
+        fits, want = isinstance(value, bool), "true or false"
+    elif hint is int:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        want = "a whole number, 0 or more"
+    elif hint is float:
+        fits, want = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+    else:
+        fits, want = isinstance(value, str), "a string"
+    if not fits:
+        raise ConfigError(f"{name} is {_describe(value)}, it must be {want}", field=name)
+
+
+def _describe(value: object) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    limit = 60
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,281 @@
+//! `Tokenizer`: ids and byte spans of texts.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use sftprep_core::error::{Code, Error};
+use sftprep_tokenize::{Encoding as Encoded, EngineReport, TokenizerError};
+
+use crate::array::array;
+use crate::error::{attached, detached};
+
+/// Texts shorter than this are encoded without releasing the interpreter: that costs more.
+const SHORT_TEXT_BYTES: usize = 256;
+/// A thread is worth starting for this much text.
+const BYTES_PER_THREAD: usize = 1 << 16;
+
+/// A tokenizer read from a `tokenizer.json`.
+#[pyclass(frozen, module = "sftprep")]
+pub(crate) struct Tokenizer {
+    pub(crate) inner: Arc<sftprep_tokenize::Tokenizer>,
+    pub(crate) path: PathBuf,
+}
+
+#[pymethods]
+impl Tokenizer {
+    #[staticmethod]
+    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        detached(py, || {
+            let path = file_in(path)?;
+            let inner = sftprep_tokenize::Tokenizer::from_file(&path).map_err(|e| of(&e, &path))?;
+            Ok(Self {
+                inner: Arc::new(inner),
+                path,
+            })
+        })
+    }
+
+    /// Ids and byte spans of a text.
+    fn encode(&self, py: Python<'_>, text: PyBackedStr) -> PyResult<Encoding> {
+        let work = || {
+            let mut out = Encoded::default();
+            let mut encoder = self.inner.encoder();
+            encoder
+                .encode(&text, &mut out)
+                .map_err(|e| self.failed(&e))?;
+            Ok(out)
+        };
+        let out = if text.len() < SHORT_TEXT_BYTES {
+            attached(py, work)?
+        } else {
+            detached(py, work)?
+        };
+        Ok(Encoding {
+            ids: array(py, &out.ids)?.unbind(),
+            offsets: array(py, &out.offsets)?.unbind(),
+        })
+    }
+
+    /// Ids and byte spans of many texts, end to end.
+    #[pyo3(signature = (texts, *, threads = 0))]
+    fn encode_batch(
+        &self,
+        py: Python<'_>,
+        texts: Vec<PyBackedStr>,
+        threads: usize,
+    ) -> PyResult<EncodingBatch> {
+        let parts = detached(py, || self.encode_in_parts(&texts, threads))?;
+        let mut flat = Encoded::default();
+        let mut row_starts = Vec::with_capacity(texts.len() + 1);
+        row_starts.push(0_i64);
+        for (part, lengths) in parts {
+            for length in lengths {
+                row_starts.push(row_starts[row_starts.len() - 1] + length as i64);
+            }
+            flat.ids.extend(part.ids);
+            flat.offsets.extend(part.offsets);
+        }
+        Ok(EncodingBatch {
+            ids: array(py, &flat.ids)?.unbind(),
+            offsets: array(py, &flat.offsets)?.unbind(),
+            row_starts: array(py, &row_starts)?.unbind(),
+        })
+    }
+
+    /// The text of ids.
+    #[pyo3(signature = (ids, *, skip_special_tokens = false))]
+    fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> PyResult<String> {
+        detached(py, || {
+            let text = self.inner.decode(&ids, skip_special_tokens);
+            text.map_err(|e| self.failed(&e))
+        })
+    }
+
+    /// The id of a token as the vocabulary writes it, or of an added token.
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id as the vocabulary writes it, or an added token's content.
+    fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The bytes that a token stands for, where the decoder defines them token by token.
+    fn token_bytes(&self, id: u32) -> Option<std::borrow::Cow<'_, [u8]>> {
+        self.inner.token_bytes(id)
+    }
+
+    /// The added tokens: id, content, and whether it is special.
+    #[getter]
+    fn added_tokens(&self) -> Vec<(u32, &str, bool)> {
+        let added = self.inner.added_tokens().iter();
+        added
+            .map(|token| (token.id, token.content.as_str(), token.special))
+            .collect()
+    }
+
+    /// One more than the largest id.
+    #[getter]
+    fn vocab_size(&self) -> u32 {
+        self.inner.vocab_size()
+    }
+
+    /// `fast` or `tokenizers`.
+    #[getter]
+    fn engine(&self) -> &'static str {
+        match self.inner.engine() {
+            EngineReport::Fast { .. } => "fast",
+            EngineReport::Fallback { .. } => "tokenizers",
+        }
+    }
+
+    /// The engine with the family it recognised, or the reason why it fell back.
+    #[getter]
+    fn engine_detail(&self) -> String {
+        self.inner.engine().to_string()
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.vocab_size() as usize
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Tokenizer({:?}, vocab_size={}, engine={:?})",
+            self.path.display().to_string(),
+            self.inner.vocab_size(),
+            self.engine()
+        )
+    }
+
+    /// Pickles by path: the file is read again.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (PathBuf,))> {
+        let load = py.get_type::<Self>().getattr("from_file")?;
+        Ok((load, (self.path.clone(),)))
+    }
+}
+
+impl Tokenizer {
+    fn failed(&self, error: &TokenizerError) -> Error {
+        of(error, &self.path)
+    }
+
+    /// Encodes slices of about equal size in bytes, each on its own thread.
+    fn encode_in_parts(
+        &self,
+        texts: &[PyBackedStr],
+        threads: usize,
+    ) -> Result<Vec<(Encoded, Vec<usize>)>, Error> {
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let wanted = if threads == 0 {
+            std::thread::available_parallelism().map_or(1, NonZero::get)
+        } else {
+            threads
+        };
+        let threads = wanted.min(bytes / BYTES_PER_THREAD).max(1);
+        let slices = slices(texts, bytes / threads + 1);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = slices
+                .into_iter()
+                .map(|slice| scope.spawn(move || self.encode_slice(slice)))
+                .collect();
+            let joined = workers.into_iter().map(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(payload) => std::panic::resume_unwind(payload),
+            });
+            joined.collect()
+        })
+    }
+
+    fn encode_slice(&self, texts: &[PyBackedStr]) -> Result<(Encoded, Vec<usize>), Error> {
+        let mut encoder = self.inner.encoder();
+        let (mut one, mut all) = (Encoded::default(), Encoded::default());
+        let mut lengths = Vec::with_capacity(texts.len());
+        for text in texts {
+            encoder
+                .encode(text, &mut one)
+                .map_err(|e| self.failed(&e))?;
+            all.ids.extend_from_slice(&one.ids);
+            all.offsets.extend_from_slice(&one.offsets);
+            lengths.push(one.ids.len());
+        }
+        Ok((all, lengths))
+    }
+}
+
+/// Cuts a list of texts into slices of at least `target` bytes (the last may be shorter).
+fn slices(texts: &[PyBackedStr], target: usize) -> Vec<&[PyBackedStr]> {
+    let (mut out, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, text) in texts.iter().enumerate() {
+        bytes += text.len();
+        if bytes >= target {
+            out.push(&texts[start..=index]);
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    out.push(&texts[start..]);
+    out
+}
+
+/// The `tokenizer.json` of a folder, or the path itself.
+fn file_in(path: PathBuf) -> Result<PathBuf, Error> {
+    if !path.is_dir() {
+        return Ok(path);
+    }
+    let file = path.join("tokenizer.json");
+    if !file.exists() && path.join("tokenizer.model").exists() {
+        let message = "the folder holds only a sentencepiece tokenizer.model";
+        return Err(Error::new(Code::TokenizerSentencepiece, message)
+            .at_path(path)
+            .hint("convert it once: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)"));
+    }
+    Ok(file)
+}
+
+/// An error of the tokenizer crate as one of ours.
+fn of(error: &TokenizerError, path: &Path) -> Error {
+    let code = match error.code() {
+        "tokenizer-read" => Code::TokenizerMissing,
+        "tokenizer-json" | "tokenizer-model" => Code::TokenizerInvalid,
+        _ => Code::TokenizerFailed,
+    };
+    Error::new(code, error.to_string()).at_path(path)
+}
+
+/// Ids and byte spans of one text.
+#[pyclass(frozen, get_all, module = "sftprep")]
+pub(crate) struct Encoding {
+    /// Token ids, uint32 `(n,)`.
+    ids: Py<PyAny>,
+    /// First and one past the last byte of each token in the UTF-8 text, uint32 `(n, 2)`.
+    offsets: Py<PyAny>,
+}
+
+#[pymethods]
+impl Encoding {
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.ids.bind(py).len()
+    }
+}
+
+/// Ids and byte spans of many texts, end to end.
+#[pyclass(frozen, get_all, module = "sftprep")]
+pub(crate) struct EncodingBatch {
+    /// Token ids of all texts, uint32 `(n,)`.
+    ids: Py<PyAny>,
+    /// Bytes of each token in its own text, uint32 `(n, 2)`.
+    offsets: Py<PyAny>,
+    /// Where each text's tokens begin, and the end of the last, int64 `(texts + 1,)`.
+    row_starts: Py<PyAny>,
+}
+
+#[pymethods]
+impl EncodingBatch {
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.row_starts.bind(py).len()? - 1)
+    }
+}
