@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod error;
+pub mod json;
 pub mod types;
 
 pub mod assets;
@@ -24,3 +25,6 @@ pub mod shard;
 pub mod source;
 
 pub mod pipeline;
+
+#[cfg(test)]
+mod test_data;

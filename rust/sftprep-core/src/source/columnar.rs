@@ -1,0 +1,287 @@
+//! Rows of Parquet and Arrow files, one record batch in memory at a time.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_schema::{ArrowError, SchemaRef};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use sftprep_template::Data;
+
+use super::arrow_data;
+use super::bytes::{ByteStream, Raw, Stamp};
+use super::reader::Budget;
+use super::{Compression, InputFile, Kind};
+use crate::error::{Code, Error, Result};
+use crate::types::{RowPlace, Rows, SourceId};
+
+/// Rows decoded from Parquet at a time.
+const BATCH_ROWS: usize = 1024;
+
+enum Batches {
+    Parquet(ParquetRecordBatchReader),
+    File(Box<FileReader<BufReader<File>>>),
+    Stream(Box<StreamReader<BufReader<File>>>),
+}
+
+/// Where the bytes came from, and what is left to be checked about them.
+enum Origin {
+    /// Unpacked to a temporary file; size and hash of the packed file are known.
+    Spooled(u64, String),
+    /// Read in place; hashed when done.
+    InPlace(Stamp),
+}
+
+/// The rows of one columnar file.
+pub(super) struct Columnar {
+    batches: Batches,
+    batch: Option<(RecordBatch, usize)>,
+    path: PathBuf,
+    source: SourceId,
+    origin: Origin,
+    file_bytes: u64,
+    row: u64,
+}
+
+impl Columnar {
+    pub(super) fn open(input: &InputFile, source: SourceId) -> Result<Self> {
+        if input.compression != Compression::None {
+            return Self::spool(ByteStream::open(input)?, input.kind, source);
+        }
+        let stamp = Stamp::of(input)?;
+        let file = File::open(&input.path)
+            .map_err(|error| Error::io(Code::SourceUnreadable, &input.path, &error))?;
+        let origin = Origin::InPlace(stamp);
+        Self::new(file, input.kind, input.path.clone(), origin, source)
+    }
+
+    /// Copies the bytes to a temporary file, which has no name and goes when it is closed: these
+    /// formats are read from their end.
+    pub(super) fn spool(mut stream: ByteStream, kind: Kind, source: SourceId) -> Result<Self> {
+        let path = stream.path().to_path_buf();
+        let io = |error: std::io::Error| {
+            let dir = std::env::temp_dir();
+            Error::io(Code::OutputIo, dir, &error).hint("set TMPDIR to a folder with more space")
+        };
+        let mut file = tempfile::tempfile().map_err(io)?;
+        let mut block = vec![0; 256 << 10];
+        loop {
+            match stream.read(&mut block)? {
+                0 => break,
+                count => file.write_all(&block[..count]).map_err(io)?,
+            }
+        }
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        let (bytes, hash) = stream.finish()?;
+        Self::new(file, kind, path, Origin::Spooled(bytes, hash), source)
+    }
+
+    fn new(
+        mut file: File,
+        kind: Kind,
+        path: PathBuf,
+        origin: Origin,
+        source: SourceId,
+    ) -> Result<Self> {
+        let file_bytes = file.metadata().map_or(0, |meta| meta.len());
+        let batches = guarded(&path, || match kind {
+            Kind::Parquet => open_parquet(file, &path),
+            _ => open_arrow(&mut file, &path),
+        })?;
+        arrow_data::check_schema(&batches.schema()).map_err(|message| {
+            Error::new(Code::SourceKind, message)
+                .at_path(&path)
+                .hint("drop or convert that column; rows are text, numbers, lists and objects")
+        })?;
+        Ok(Self {
+            batches,
+            batch: None,
+            path,
+            source,
+            origin,
+            file_bytes,
+            row: 0,
+        })
+    }
+
+    /// Appends rows until the budget is spent (true) or the file ends (false).
+    pub(super) fn fill(&mut self, rows: &mut Rows, budget: &Budget) -> Result<bool> {
+        let mut room = u64::MAX;
+        while room.min(budget.rows_left(rows)) > 0 {
+            let (batch, start) = match self.batch.take() {
+                Some((batch, start)) if start < batch.num_rows() => (batch, start),
+                _ => match self.next_batch()? {
+                    Some(batch) => (batch, 0),
+                    None => return Ok(false),
+                },
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let row_bytes = (batch.get_array_memory_size() / batch.num_rows()).max(1) as u64;
+            room = room.min((budget.bytes() / row_bytes).max(1));
+            let left = batch.num_rows() - start;
+            let count = left.min(room.min(budget.rows_left(rows)) as usize);
+            for row in self.convert(&batch.slice(start, count))? {
+                self.row += 1;
+                let place = RowPlace {
+                    source: self.source,
+                    line: self.row,
+                    offset: 0,
+                };
+                rows.push_data(place, row);
+            }
+            room -= count as u64;
+            self.batch = Some((batch, start + count));
+        }
+        Ok(true)
+    }
+
+    /// Bytes of the input read so far, about: the file is not read in order.
+    pub(super) fn raw_bytes(&self) -> u64 {
+        match &self.origin {
+            Origin::Spooled(bytes, _) => *bytes,
+            Origin::InPlace(_) => self.file_bytes.min(self.row),
+        }
+    }
+
+    /// After the end: size and BLAKE3 of the input file.
+    pub(super) fn finish(self) -> Result<(u64, String)> {
+        drop(self.batches);
+        let stamp = match self.origin {
+            Origin::Spooled(bytes, hash) => return Ok((bytes, hash)),
+            Origin::InPlace(stamp) => stamp,
+        };
+        let file = File::open(&self.path)
+            .map_err(|error| Error::io(Code::SourceUnreadable, &self.path, &error))?;
+        let raw = Raw::new(Box::new(file));
+        let mut stream = ByteStream::new(raw, Compression::None, self.path, Some(stamp))?;
+        let mut block = vec![0; 256 << 10];
+        while stream.read(&mut block)? > 0 {}
+        stream.finish()
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Self { batches, path, .. } = self;
+        guarded(path, || {
+            let next = match batches {
+                Batches::Parquet(reader) => reader.next(),
+                Batches::File(reader) => reader.next(),
+                Batches::Stream(reader) => reader.next(),
+            };
+            next.transpose().map_err(|error| arrow_error(path, &error))
+        })
+    }
+
+    fn convert(&self, batch: &RecordBatch) -> Result<Vec<Data>> {
+        guarded(&self.path, || {
+            arrow_data::rows(batch)
+                .map_err(|message| Error::new(Code::SourceCorrupt, message).at_path(&self.path))
+        })
+    }
+}
+
+impl Batches {
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Parquet(reader) => arrow_array::RecordBatchReader::schema(reader),
+            Self::File(reader) => reader.schema(),
+            Self::Stream(reader) => reader.schema(),
+        }
+    }
+}
+
+fn open_parquet(mut file: File, path: &Path) -> Result<Batches> {
+    let last = last_bytes(&mut file, 4, path)?;
+    if last != b"PAR1" {
+        let message = "the Parquet file does not end with its footer";
+        return Err(truncated(path, message));
+    }
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map(Batches::Parquet)
+        .map_err(|error| parquet_error(path, &error))
+}
+
+fn open_arrow(file: &mut File, path: &Path) -> Result<Batches> {
+    let io = |error: std::io::Error| Error::io(Code::SourceUnreadable, path, &error);
+    let mut head = Vec::new();
+    file.take(6).read_to_end(&mut head).map_err(io)?;
+    let is_file = head == b"ARROW1";
+    if is_file && last_bytes(file, 6, path)? != b"ARROW1" {
+        return Err(truncated(
+            path,
+            "the Arrow file does not end with its footer",
+        ));
+    }
+    if head.starts_with(b"FEA1") {
+        let message = "the file is Feather version 1, which is no longer written";
+        return Err(Error::new(Code::SourceKind, message)
+            .at_path(path)
+            .hint("rewrite it as Parquet or Arrow IPC"));
+    }
+    if head.is_empty() {
+        return Err(truncated(path, "the Arrow file is empty"));
+    }
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    let file = BufReader::new(file.try_clone().map_err(io)?);
+    let opened = if is_file {
+        FileReader::try_new(file, None).map(|reader| Batches::File(Box::new(reader)))
+    } else {
+        StreamReader::try_new(file, None).map(|reader| Batches::Stream(Box::new(reader)))
+    };
+    opened.map_err(|error| arrow_error(path, &error))
+}
+
+fn last_bytes(file: &mut File, count: i64, path: &Path) -> Result<Vec<u8>> {
+    let mut last = Vec::new();
+    let length = file.metadata().map_or(0, |meta| meta.len());
+    let back = count.min(length as i64);
+    file.seek(SeekFrom::End(-back))
+        .and_then(|_| file.read_to_end(&mut last))
+        .and_then(|_| file.seek(SeekFrom::Start(0)))
+        .map_err(|error| Error::io(Code::SourceUnreadable, path, &error))?;
+    Ok(last)
+}
+
+/// Runs a decoder on bytes that may be hostile: should it panic on them, the file is damaged.
+fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let message = "the file is damaged: its decoder gave up";
+        Err(Error::new(Code::SourceCorrupt, message).at_path(path))
+    })
+}
+
+fn truncated(path: &Path, message: &str) -> Error {
+    Error::new(Code::SourceTruncated, message)
+        .at_path(path)
+        .hint("fetch the file again, or wait until its writer is done")
+}
+
+fn parquet_error(path: &Path, error: &ParquetError) -> Error {
+    match error {
+        ParquetError::EOF(message) => truncated(path, message),
+        _ => corrupt(path, error),
+    }
+}
+
+fn arrow_error(path: &Path, error: &ArrowError) -> Error {
+    match error {
+        ArrowError::IoError(message, cause)
+            if cause.kind() == std::io::ErrorKind::UnexpectedEof =>
+        {
+            truncated(path, message)
+        }
+        _ => corrupt(path, error),
+    }
+}
+
+fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::new(Code::SourceCorrupt, error.to_string())
+        .at_path(path)
+        .hint("fetch the file again, or rewrite it with the tool that made it")
+}

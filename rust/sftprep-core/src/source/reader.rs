@@ -1,0 +1,283 @@
+//! Reads inputs one after the other and hands out their rows in chunks.
+
+use super::buffer::TextBuffer;
+use super::bytes::ByteStream;
+use super::columnar::Columnar;
+use super::lines::Lines;
+use super::values::{self, Layout, Values};
+use super::{InputFile, Kind};
+use crate::error::{Error, Result};
+use crate::types::{Chunk, Rows, SourceId};
+
+/// Rows in a chunk, at most.
+const MAX_ROWS: u64 = 16 << 10;
+/// Bytes of text without a row (one endless line, blank lines) after which a chunk is handed out
+/// empty, so that whoever waits for it can see whether the run was cancelled.
+const QUIET_BYTES: u64 = 64 << 20;
+
+/// How to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Longest row in bytes; a longer one becomes an unreadable row.
+    pub max_line_bytes: u64,
+    /// Size of a chunk in bytes of text, about.
+    pub chunk_bytes: u64,
+    /// Rows to read over all inputs (0: all).
+    pub limit: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            max_line_bytes: 64 << 20,
+            chunk_bytes: 1 << 20,
+            limit: 0,
+        }
+    }
+}
+
+/// What was read of one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputDigest {
+    /// Which input: index in the list given to [`Reader::open`].
+    pub source: SourceId,
+    /// Its name in the statistics.
+    pub name: String,
+    /// Its path.
+    pub path: std::path::PathBuf,
+    /// Bytes of the file that were read.
+    pub bytes: u64,
+    /// BLAKE3 of the file as hex digits; `None` if it was not read to its end.
+    pub blake3: Option<String>,
+    /// Rows handed out.
+    pub rows: u64,
+}
+
+/// How much may still go into a chunk.
+pub(super) struct Budget {
+    bytes: u64,
+    rows: u64,
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self, rows: &Rows, passed: u64) -> bool {
+        rows.text_bytes() as u64 >= self.bytes
+            || rows.len() as u64 >= self.rows
+            || (passed >= QUIET_BYTES && passed >= self.bytes)
+    }
+
+    /// Rows that still fit.
+    pub(super) fn rows_left(&self, rows: &Rows) -> u64 {
+        self.rows.saturating_sub(rows.len() as u64)
+    }
+
+    /// Bytes of a chunk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The rows of one open input.
+enum Open {
+    Lines(Box<Lines>),
+    Values(Box<Values>),
+    Columnar(Box<Columnar>),
+}
+
+/// Reads inputs one after the other; see [`Reader::next_chunk`].
+pub struct Reader {
+    files: Vec<InputFile>,
+    options: ReadOptions,
+    /// Index of the input that is open, or that is opened next.
+    at: usize,
+    open: Option<Open>,
+    pending: Option<Error>,
+    rows_of_input: u64,
+    rows: u64,
+    sequence: u64,
+    finished: Vec<InputDigest>,
+    finished_bytes: u64,
+}
+
+impl Reader {
+    /// A reader of those inputs; nothing is opened yet.
+    pub fn new(files: Vec<InputFile>, options: ReadOptions) -> Self {
+        Self {
+            files,
+            options,
+            at: 0,
+            open: None,
+            pending: None,
+            rows_of_input: 0,
+            rows: 0,
+            sequence: 0,
+            finished: Vec::new(),
+            finished_bytes: 0,
+        }
+    }
+
+    /// The next rows, in the order of the inputs; `None` after the last.
+    ///
+    /// A chunk never mixes two inputs. It may be empty, which says only that reading goes on.
+    ///
+    /// # Errors
+    /// Everything under `source.`, once, after all rows before it were handed out. Calling again
+    /// goes on with the next input.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        if let Some(error) = self.pending.take() {
+            return Err(error);
+        }
+        while self.at < self.files.len() && !self.is_full() {
+            let mut rows = Rows::default();
+            let outcome = self.fill(&mut rows);
+            self.rows += rows.len() as u64;
+            self.rows_of_input += rows.len() as u64;
+            let went_on = matches!(outcome, Ok(true));
+            let outcome = match outcome {
+                Ok(false) => self.close(true),
+                Ok(true) if self.is_full() => self.close(false),
+                Ok(true) => Ok(()),
+                Err(error) => {
+                    self.skip_input();
+                    Err(error)
+                }
+            };
+            match outcome {
+                Err(error) if rows.is_empty() => return Err(error),
+                Err(error) => self.pending = Some(error),
+                Ok(()) => {}
+            }
+            if went_on || !rows.is_empty() {
+                let sequence = self.sequence;
+                self.sequence += 1;
+                return Ok(Some(Chunk { sequence, rows }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was read of the inputs that are done, in their order.
+    pub fn finished(&self) -> &[InputDigest] {
+        &self.finished
+    }
+
+    /// Bytes read of all input files so far, for a progress bar.
+    pub fn bytes_read(&self) -> u64 {
+        self.finished_bytes + self.open.as_ref().map_or(0, Open::raw_bytes)
+    }
+
+    /// The inputs.
+    pub fn files(&self) -> &[InputFile] {
+        &self.files
+    }
+
+    fn is_full(&self) -> bool {
+        self.options.limit > 0 && self.rows >= self.options.limit
+    }
+
+    fn fill(&mut self, rows: &mut Rows) -> Result<bool> {
+        let left = match self.options.limit {
+            0 => MAX_ROWS,
+            limit => (limit - self.rows).min(MAX_ROWS),
+        };
+        let budget = Budget {
+            bytes: self.options.chunk_bytes.max(1),
+            rows: left,
+        };
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(open(
+                &self.files[self.at],
+                self.at as SourceId,
+                self.options.max_line_bytes,
+            )?),
+        };
+        match open {
+            Open::Lines(lines) => lines.fill(rows, &budget),
+            Open::Values(values) => values.fill(rows, &budget),
+            Open::Columnar(columnar) => columnar.fill(rows, &budget),
+        }
+    }
+
+    /// Ends the open input, at its end or because the limit of rows is reached.
+    fn close(&mut self, at_end: bool) -> Result<()> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        let file = &self.files[self.at];
+        let mut digest = InputDigest {
+            source: self.at as SourceId,
+            name: file.name.clone(),
+            path: file.path.clone(),
+            bytes: open.raw_bytes(),
+            blake3: None,
+            rows: self.rows_of_input,
+        };
+        self.skip_input();
+        if at_end {
+            let (bytes, hash) = open.finish()?;
+            digest.bytes = bytes;
+            digest.blake3 = Some(hash);
+        }
+        self.finished_bytes += digest.bytes;
+        self.finished.push(digest);
+        Ok(())
+    }
+
+    fn skip_input(&mut self) {
+        self.open = None;
+        self.at += 1;
+        self.rows_of_input = 0;
+    }
+}
+
+fn open(file: &InputFile, source: SourceId, max_line_bytes: u64) -> Result<Open> {
+    if matches!(file.kind, Kind::Parquet | Kind::Arrow) && !file.is_stdin() {
+        return Ok(Open::Columnar(Box::new(Columnar::open(file, source)?)));
+    }
+    let mut stream = ByteStream::open(file)?;
+    let mut kind = file.kind;
+    if file.is_stdin() {
+        let head = stream.peek(8)?;
+        if let Some(columnar) = Kind::from_magic(head) {
+            let columnar = Columnar::spool(stream, columnar, source)?;
+            return Ok(Open::Columnar(Box::new(columnar)));
+        }
+        kind = Kind::Json; // its layout is looked at next
+    }
+    let mut text = TextBuffer::new(stream)?;
+    let layout = match kind {
+        Kind::Json => values::layout(&mut text)?,
+        _ => Layout::Lines,
+    };
+    let in_array = matches!(layout, Layout::Array);
+    Ok(match layout {
+        Layout::Lines => Open::Lines(Box::new(Lines::new(text, source, max_line_bytes))),
+        Layout::Array | Layout::Concatenated => {
+            let values = Values::new(text, source, max_line_bytes, in_array);
+            Open::Values(Box::new(values))
+        }
+    })
+}
+
+impl Open {
+    fn raw_bytes(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.text().stream().raw_bytes(),
+            Self::Values(values) => values.text().stream().raw_bytes(),
+            Self::Columnar(columnar) => columnar.raw_bytes(),
+        }
+    }
+
+    fn finish(self) -> Result<(u64, String)> {
+        match self {
+            Self::Lines(lines) => lines.into_text().into_stream().finish(),
+            Self::Values(values) => values.into_text().into_stream().finish(),
+            Self::Columnar(columnar) => columnar.finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;
