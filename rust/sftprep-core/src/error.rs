@@ -140,7 +140,7 @@ impl Reject {
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)?;
-        if !self.field.is_empty() {
+        if !self.detail.contains(&self.field) {
             write!(f, " (in {})", self.field)?;
         }
         Ok(())

@@ -85,7 +85,7 @@ fn is_text(kind: &DataType) -> bool {
 /// The rows of a batch, each an object.
 pub(super) fn rows(batch: &RecordBatch) -> Column {
     let schema = batch.schema();
-    let columns = batch.columns().iter().map(|column| column.as_ref());
+    let columns = batch.columns().iter().map(AsRef::as_ref);
     let maps = zip(schema.fields(), columns, batch.num_rows())?;
     Ok(maps.into_iter().map(Data::Map).collect())
 }
@@ -178,9 +178,11 @@ fn integers<T: ArrowPrimitiveType<Native: Into<i64>>>(array: &dyn Array) -> Vec<
 fn decimals<T: DecimalType>(array: &dyn Array) -> Vec<Data> {
     let decimals = array.as_primitive::<T>();
     (0..decimals.len())
-        .map(|row| match decimals.is_null(row) {
-            true => Data::Null,
-            false => Data::Str(decimals.value_as_string(row).into()),
+        .map(|row| {
+            if decimals.is_null(row) {
+                return Data::Null;
+            }
+            Data::Str(decimals.value_as_string(row).into())
         })
         .collect()
 }
@@ -232,7 +234,7 @@ fn timestamps(array: &dyn Array, unit: TimeUnit, has_zone: bool) -> Column {
 
 fn structs(array: &dyn Array, fields: &[FieldRef]) -> Column {
     let columns = array.as_struct().columns().iter();
-    let maps = zip(fields, columns.map(|column| column.as_ref()), array.len())?;
+    let maps = zip(fields, columns.map(AsRef::as_ref), array.len())?;
     Ok(with_nulls(array, maps.into_iter().map(Data::Map)))
 }
 
@@ -245,9 +247,11 @@ fn lists<O: OffsetSizeTrait>(array: &dyn Array) -> Column {
 
 fn list_views<O: OffsetSizeTrait>(array: &dyn Array) -> Column {
     let list = array.as_list_view::<O>();
-    let rows = (0..list.len()).map(|row| match list.is_null(row) {
-        true => Ok(Data::Null),
-        false => values(list.value(row).as_ref()).map(Data::List),
+    let rows = (0..list.len()).map(|row| {
+        if list.is_null(row) {
+            return Ok(Data::Null);
+        }
+        values(list.value(row).as_ref()).map(Data::List)
     });
     rows.collect()
 }
@@ -307,9 +311,12 @@ fn parts(array: &dyn Array, ends: &[usize]) -> Result<Vec<Vec<Data>>, String> {
 
 fn with_nulls(array: &dyn Array, values: impl Iterator<Item = Data>) -> Vec<Data> {
     let rows = values.enumerate();
-    rows.map(|(row, value)| match array.is_null(row) {
-        true => Data::Null,
-        false => value,
+    rows.map(|(row, value)| {
+        if array.is_null(row) {
+            Data::Null
+        } else {
+            value
+        }
     })
     .collect()
 }

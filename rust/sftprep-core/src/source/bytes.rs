@@ -171,9 +171,9 @@ impl Read for Members {
 }
 
 enum Decoder {
-    Plain(Raw),
-    Gzip(Members),
-    Zstd(zstd::stream::read::Decoder<'static, BufReader<Raw>>),
+    Plain(Box<Raw>),
+    Gzip(Box<Members>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Raw>>>),
 }
 
 /// The decompressed bytes of one input.
@@ -211,15 +211,15 @@ impl ByteStream {
         stamp: Option<Stamp>,
     ) -> Result<Self> {
         let decoder = match compression {
-            Compression::None => Decoder::Plain(raw),
-            Compression::Gzip => Decoder::Gzip(Members {
+            Compression::None => Decoder::Plain(Box::new(raw)),
+            Compression::Gzip => Decoder::Gzip(Box::new(Members {
                 member: Some(GzDecoder::new(BufReader::with_capacity(BLOCK, raw))),
-            }),
+            })),
             Compression::Zstd => {
                 let buffered = BufReader::with_capacity(BLOCK, raw);
                 let decoder = zstd::stream::read::Decoder::with_buffer(buffered)
                     .map_err(|error| Error::io(Code::SourceCorrupt, &path, &error))?;
-                Decoder::Zstd(decoder)
+                Decoder::Zstd(Box::new(decoder))
             }
         };
         Ok(Self {

@@ -56,13 +56,13 @@ impl ValueEnd {
 
     fn outside_string(&mut self, byte: u8) -> Option<usize> {
         match byte {
-            b'"' if self.is_bare => return Some(self.scanned),
-            b'"' => self.in_string = true,
-            b'{' | b'[' if self.is_bare => return Some(self.scanned),
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' if self.is_bare => {
+            b'"' | b'{' | b'[' | b'}' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n'
+                if self.is_bare =>
+            {
                 return Some(self.scanned);
             }
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
             b'}' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth == 0 {
