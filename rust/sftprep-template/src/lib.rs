@@ -1,5 +1,53 @@
-//! The Jinja of chat templates, with the origin of every byte and the label spans they prove.
+//! Chat templates, rendered byte for byte as transformers renders them, with the origin of
+//! every byte.
+//!
+//! A [`ChatTemplate`] is compiled once and shared by all threads. [`ChatTemplate::render`] gives
+//! the text; [`ChatTemplate::render_traced`] gives the same text and, for every byte, whether it
+//! is a literal of the template or came from a field of a message.
+//!
+//! ```
+//! use sftprep_template::{ChatTemplate, Clock, Data, Map, Request};
+//!
+//! let source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+//! let template = ChatTemplate::compile("example", source)?;
+//! let message = Map::from_iter([("role", Data::from("user")), ("content", Data::from("hi"))]);
+//! let kwargs = Map::new();
+//! let messages = [Data::Map(message)];
+//! let request = Request::new(&messages, &kwargs, Clock::date(2025, 6, 30));
+//! assert_eq!(template.render(&request)?, "<user>hi");
+//! # Ok::<(), sftprep_template::TemplateError>(())
+//! ```
 
+mod ast;
+mod clock;
 mod data;
+mod error;
+mod eval;
+mod filters;
+mod iter;
+mod lexer;
+mod limits;
+mod markup;
+mod methods;
+mod ops;
+mod parser;
+mod pyformat;
+mod request;
+mod resolve;
+mod strftime;
+mod template;
+mod tests;
+mod text;
+mod tojson;
+mod trace;
+mod unicode;
+mod unicode_tables;
+mod value;
+mod walk;
 
+pub use clock::Clock;
 pub use data::{Data, Map};
+pub use error::{ErrorKind, TemplateError};
+pub use request::Request;
+pub use template::{ChatTemplate, Origin, Rendered, Segment};
+pub use trace::{Leaf, LeafKind};

@@ -1,0 +1,478 @@
+//! Expressions.
+
+use std::rc::Rc;
+
+use super::Interp;
+use crate::ast::{BinOp, CmpOp, Expr, ExprKind};
+use crate::data::Data;
+use crate::error::{ErrorKind, Fault, Res};
+use crate::ops::{self, check_hashable, undefined_error, unsupported};
+use crate::text::{LITERAL, Str};
+use crate::value::Value;
+
+impl<'t> Interp<'t> {
+    pub(super) fn eval(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
+        Ok(match &expr.kind {
+            ExprKind::Str(text) => Value::literal(text),
+            ExprKind::Var(name) => self.place(name.var).clone(),
+            ExprKind::Attr(object, name) => return self.eval_attr(expr, object, name),
+            ExprKind::Item(object, index) => return self.eval_item(expr, object, index),
+            ExprKind::None => Value::None(LITERAL),
+            ExprKind::Bool(value) => Value::bool(*value),
+            ExprKind::Int(value) => Value::int(*value),
+            ExprKind::BigInt(digits) => Value::Big(Rc::from(&**digits), LITERAL),
+            ExprKind::Float(value) => Value::Float(*value, LITERAL),
+            _ => {
+                self.budget.stack().map_err(|fault| fault.at(expr.at))?;
+                return self.eval_more(expr);
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn eval_more(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
+        match &expr.kind {
+            ExprKind::Call(callee, args) => self.eval_call(expr, callee, args),
+            ExprKind::Filter(operand, filter, args) => {
+                let value = self.eval(operand)?;
+                let args = self.call_args(args)?;
+                self.apply_filter(*filter, value, args)
+                    .map_err(|fault| fault.at(expr.at))
+            }
+            ExprKind::Not(_) | ExprKind::Compare(..) | ExprKind::Test(..) => {
+                self.truth(expr).map(Value::bool)
+            }
+            ExprKind::And(parts) => self.eval_junction(parts, false),
+            ExprKind::Or(parts) => self.eval_junction(parts, true),
+            ExprKind::Cond(test, then, otherwise) => {
+                if self.truth(test)? {
+                    self.eval(then)
+                } else if let Some(otherwise) = otherwise {
+                    self.eval(otherwise)
+                } else {
+                    Ok(Value::hint(
+                        "the inline if-expression was false and has no else",
+                    ))
+                }
+            }
+            ExprKind::Sum(parts) => self.eval_sum(expr, parts),
+            ExprKind::Concat(parts) => self.eval_concat(parts),
+            ExprKind::Bin(op, left, right) => {
+                let left = self.eval(left)?;
+                let right = self.eval(right)?;
+                self.binary(*op, &left, &right)
+                    .map_err(|fault| fault.at(expr.at))
+            }
+            ExprKind::Neg(inner) | ExprKind::Pos(inner) => {
+                let value = self.eval(inner)?;
+                let negative = matches!(expr.kind, ExprKind::Neg(_));
+                sign(&value, negative).map_err(|fault| fault.at(expr.at))
+            }
+            ExprKind::List(items) => self.eval_all(items).map(Value::list),
+            ExprKind::Tuple(items) => self
+                .eval_all(items)
+                .map(|items| Value::Tuple(Rc::new(items))),
+            ExprKind::Dict(entries) => self.eval_dict(entries),
+            ExprKind::Slice(object, bounds) => {
+                let object = self.eval(object)?;
+                let mut values = [None, None, None];
+                for (value, bound) in values.iter_mut().zip(bounds.iter()) {
+                    if let Some(bound) = bound {
+                        *value = Some(self.eval(bound)?);
+                    }
+                }
+                self.slice(&object, &values)
+                    .map_err(|fault| fault.at(expr.at))
+            }
+            ExprKind::Captured => Ok(self
+                .captured
+                .clone()
+                .map_or_else(|| Value::literal(""), Value::Str)),
+            ExprKind::UnknownFilter(name) => Err(Fault::new(
+                ErrorKind::Unsupported,
+                format!("no filter named '{name}'"),
+            )
+            .at(expr.at)),
+            ExprKind::UnknownTest(name) => Err(Fault::new(
+                ErrorKind::Unsupported,
+                format!("no test named '{name}'"),
+            )
+            .at(expr.at)),
+            _ => Err(Fault::type_error("unexpected expression").at(expr.at)),
+        }
+    }
+
+    fn eval_all(&mut self, items: &'t [Expr]) -> Res<Vec<Value<'t>>> {
+        self.charge(std::mem::size_of_val(items))?;
+        items.iter().map(|item| self.eval(item)).collect()
+    }
+
+    fn eval_dict(&mut self, entries: &'t [(Expr, Expr)]) -> Res<Value<'t>> {
+        self.charge(std::mem::size_of_val(entries))?;
+        let mut made: Vec<(Value<'t>, Value<'t>)> = Vec::with_capacity(entries.len());
+        for (key_expr, value) in entries {
+            let key = self.eval(key_expr)?;
+            check_hashable(&key).map_err(|fault| fault.at(key_expr.at))?;
+            let value = self.eval(value)?;
+            super::functions::insert_entry(&mut made, key, value)?;
+        }
+        Ok(Value::Map(Rc::new(made)))
+    }
+
+    /// `and` (`stop` false) or `or` (`stop` true): the operand that decides.
+    fn eval_junction(&mut self, parts: &'t [Expr], stop: bool) -> Res<Value<'t>> {
+        let Some((last, others)) = parts.split_last() else {
+            return Ok(Value::bool(false));
+        };
+        for part in others {
+            let value = self.eval(part)?;
+            if value.is_true() == stop {
+                return Ok(value);
+            }
+        }
+        self.eval(last)
+    }
+
+    /// The truth of an expression, without making a value where none is needed.
+    pub(super) fn truth(&mut self, expr: &'t Expr) -> Res<bool> {
+        match &expr.kind {
+            ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
+            ExprKind::And(parts) => {
+                for part in parts {
+                    if !self.truth(part)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            ExprKind::Or(parts) => {
+                for part in parts {
+                    if self.truth(part)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            ExprKind::Compare(first, rest) => self.compare_chain(expr, first, rest),
+            ExprKind::Test(operand, test, args) => {
+                let value = self.eval(operand)?;
+                let args = self.call_args(args)?;
+                self.apply_test(*test, &value, &args)
+                    .map_err(|fault| fault.at(expr.at))
+            }
+            ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
+            _ => self.eval(expr).map(|value| value.is_true()),
+        }
+    }
+
+    fn compare_chain(
+        &mut self,
+        expr: &'t Expr,
+        first: &'t Expr,
+        rest: &'t [(CmpOp, Expr)],
+    ) -> Res<bool> {
+        self.budget.stack().map_err(|fault| fault.at(expr.at))?;
+        let mut left = self.eval(first)?;
+        for (op, right) in rest {
+            let right = match (&left, &right.kind, op) {
+                (Value::Str(left), ExprKind::Str(right), CmpOp::Eq) => {
+                    if left.as_str() != &**right {
+                        return Ok(false);
+                    }
+                    Value::literal(right)
+                }
+                _ => {
+                    let right = self.eval(right)?;
+                    if !self
+                        .compare(*op, &left, &right)
+                        .map_err(|fault| fault.at(expr.at))?
+                    {
+                        return Ok(false);
+                    }
+                    right
+                }
+            };
+            left = right;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn compare(&mut self, op: CmpOp, left: &Value<'t>, right: &Value<'t>) -> Res<bool> {
+        if let (Value::Str(a), Value::Str(b)) = (left, right) {
+            self.scan(a.len().min(b.len()))?;
+        }
+        match op {
+            CmpOp::Eq => self.equal(left, right),
+            CmpOp::Ne => self.equal(left, right).map(|equal| !equal),
+            CmpOp::In => self.contains(right, left),
+            CmpOp::NotIn => self.contains(right, left).map(|found| !found),
+            _ => ops::order(op, left, right, 0),
+        }
+    }
+
+    pub(crate) fn equal(&mut self, left: &Value<'t>, right: &Value<'t>) -> Res<bool> {
+        // Containers are compared item by item: pay for the smaller one.
+        if let (Some(a), Some(b)) = (left.container_len(), right.container_len()) {
+            self.budget.steps(a.min(b))?;
+        }
+        ops::equal(left, right, 0)
+    }
+
+    /// `item in container`.
+    pub(crate) fn contains(&mut self, container: &Value<'t>, item: &Value<'t>) -> Res<bool> {
+        match container {
+            Value::Str(text) => {
+                self.scan(text.len())?;
+                let Value::Str(part) = item else {
+                    return Err(undefined_error(item).unwrap_or_else(|| {
+                        Fault::type_error(format!(
+                            "'in <string>' requires string as left operand, not {}",
+                            item.type_name()
+                        ))
+                    }));
+                };
+                Ok(text.as_str().contains(part.as_str()))
+            }
+            Value::Data(Data::Map(map), _) => {
+                check_hashable(item)?;
+                Ok(item.as_text().is_some_and(|key| map.contains_key(key)))
+            }
+            Value::Map(entries) => {
+                check_hashable(item)?;
+                self.budget.steps(entries.len())?;
+                for (key, _) in entries.iter() {
+                    if ops::equal(key, item, 0)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Value::View(crate::value::View::Keys, map) => self.contains(map, item),
+            _ => {
+                if matches!(
+                    container,
+                    Value::None(_)
+                        | Value::Bool(..)
+                        | Value::Int(..)
+                        | Value::Big(..)
+                        | Value::Float(..)
+                ) {
+                    let message = format!(
+                        "argument of type '{}' is not iterable",
+                        container.type_name()
+                    );
+                    return Err(Fault::type_error(message));
+                }
+                let mut iter = crate::iter::ValueIter::of(container)?;
+                while let Some(candidate) = self.next_item(&mut iter)? {
+                    self.step()?;
+                    if self.equal(&candidate, item)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn eval_concat(&mut self, parts: &'t [Expr]) -> Res<Value<'t>> {
+        let mut out = self.buffer(64);
+        for part in parts {
+            let value = self.eval(part)?;
+            self.write_str(&value, &mut out)?;
+        }
+        self.charge(out.text.len())?;
+        Ok(Value::Str(out.into_str()))
+    }
+
+    /// A chain of `+`: strings are collected in one buffer.
+    fn eval_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<Value<'t>> {
+        let Some((first, rest)) = parts.split_first() else {
+            return Ok(Value::int(0));
+        };
+        let mut sum = self.eval(first)?;
+        let mut rest = rest.iter();
+        let plain = matches!(&sum, Value::Str(text) if !text.safe);
+        if plain {
+            let mut out = self.buffer(64);
+            let tag = self.owner.tag;
+            self.append(&mut out, &sum, tag);
+            loop {
+                let Some(part) = rest.next() else {
+                    self.charge(out.text.len())?;
+                    return Ok(Value::Str(out.into_str()));
+                };
+                let value = self.eval(part)?;
+                if matches!(&value, Value::Str(text) if !text.safe) {
+                    self.append(&mut out, &value, tag);
+                    if out.text.len() > 1 << 16 {
+                        self.scan(out.text.len())?;
+                    }
+                } else {
+                    self.charge(out.text.len())?;
+                    sum = Value::Str(out.into_str());
+                    sum = self.add(&sum, &value).map_err(|fault| fault.at(expr.at))?;
+                    break;
+                }
+            }
+        }
+        for part in rest {
+            let value = self.eval(part)?;
+            sum = self.add(&sum, &value).map_err(|fault| fault.at(expr.at))?;
+        }
+        Ok(sum)
+    }
+
+    fn append(&self, out: &mut crate::text::Out, value: &Value<'t>, tag: u32) {
+        if let Value::Str(text) = value {
+            out.push_str(text, tag);
+        }
+    }
+
+    /// `left + right`.
+    pub(super) fn add(&mut self, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
+        if let (Value::Str(a), Value::Str(b)) = (left, right) {
+            let safe = a.safe || b.safe;
+            let mut out = self.buffer(a.len() + b.len());
+            let tag = self.owner.tag;
+            for part in [a, b] {
+                if safe && !part.safe {
+                    crate::markup::escape_into(part, &mut out, tag);
+                } else {
+                    out.push_str(part, tag);
+                }
+            }
+            self.charge(out.text.len())?;
+            return Ok(Value::Str(out.into_str().marked_safe(safe)));
+        }
+        if let Some(result) = ops::arithmetic(None, left, right) {
+            let origin = self.leaves.mix(left.origin(), right.origin());
+            return result.map(|value| with_origin(value, origin));
+        }
+        match (left.type_name(), right.type_name()) {
+            ("list", "list") => {
+                let mut items = self.collect(left)?;
+                items.extend(self.collect(right)?);
+                Ok(Value::list(items))
+            }
+            ("tuple", "tuple") => {
+                let mut items = self.collect(left)?;
+                items.extend(self.collect(right)?);
+                Ok(Value::Tuple(Rc::new(items)))
+            }
+            _ => Err(undefined_error(left)
+                .or_else(|| undefined_error(right))
+                .unwrap_or_else(|| match left {
+                    Value::Str(_) => Fault::type_error(format!(
+                        "can only concatenate str (not \"{}\") to str",
+                        right.type_name()
+                    )),
+                    _ => unsupported("+", left, right),
+                })),
+        }
+    }
+
+    /// `left + right`, for filters.
+    pub(crate) fn add_values(&mut self, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
+        self.add(left, right)
+    }
+
+    fn binary(&mut self, op: BinOp, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
+        if let Some(result) = ops::arithmetic(Some(op), left, right) {
+            let origin = self.leaves.mix(left.origin(), right.origin());
+            return result.map(|value| with_origin(value, origin));
+        }
+        match (op, left, right) {
+            (BinOp::Mod, Value::Str(format), _) => self.percent(format, right),
+            (BinOp::Mul, Value::Str(text), count) | (BinOp::Mul, count, Value::Str(text))
+                if matches!(count, Value::Int(..) | Value::Bool(..)) =>
+            {
+                self.repeat_text(text, count)
+            }
+            (BinOp::Mul, list, count) | (BinOp::Mul, count, list)
+                if matches!(count, Value::Int(..) | Value::Bool(..))
+                    && matches!(list.type_name(), "list" | "tuple") =>
+            {
+                let items = self.collect(list)?;
+                let count = repeat_count(count);
+                self.charge(items.len().saturating_mul(count).saturating_mul(64))?;
+                let total = items.len() * count;
+                let made: Vec<_> = items.iter().cloned().cycle().take(total).collect();
+                Ok(match list {
+                    Value::Tuple(_) => Value::Tuple(Rc::new(made)),
+                    _ => Value::list(made),
+                })
+            }
+            _ => {
+                let sign = match op {
+                    BinOp::Sub => "-",
+                    BinOp::Mul => "*",
+                    BinOp::Div => "/",
+                    BinOp::FloorDiv => "//",
+                    BinOp::Mod => "%",
+                    BinOp::Pow => "**",
+                };
+                Err(unsupported(sign, left, right))
+            }
+        }
+    }
+
+    fn repeat_text(&mut self, text: &Str<'t>, count: &Value<'t>) -> Res<Value<'t>> {
+        let count = repeat_count(count);
+        let bytes = text.len().saturating_mul(count);
+        self.charge(bytes)?;
+        let mut out = self.buffer(bytes);
+        if text.is_empty() {
+            return Ok(Value::Str(out.into_str().marked_safe(text.safe)));
+        }
+        for _ in 0..count {
+            out.push_str(text, 0);
+        }
+        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+    }
+}
+
+fn repeat_count(count: &Value<'_>) -> usize {
+    match count {
+        Value::Int(count, _) => usize::try_from(*count).unwrap_or(0),
+        Value::Bool(count, _) => usize::from(*count),
+        _ => 0,
+    }
+}
+
+pub(crate) fn with_origin<'t>(value: Value<'t>, origin: crate::text::Origin) -> Value<'t> {
+    match value {
+        Value::Int(value, _) => Value::Int(value, origin),
+        Value::Float(value, _) => Value::Float(value, origin),
+        Value::Big(value, _) => Value::Big(value, origin),
+        other => other,
+    }
+}
+
+fn sign<'t>(value: &Value<'t>, negative: bool) -> Res<Value<'t>> {
+    let zero = Value::int(0);
+    if let Some(fault) = undefined_error(value) {
+        return Err(fault);
+    }
+    if let Value::Float(number, origin) = value {
+        return Ok(Value::Float(
+            if negative { -number } else { *number },
+            *origin,
+        ));
+    }
+    let result = if negative {
+        ops::arithmetic(Some(BinOp::Sub), &zero, value)
+    } else {
+        ops::arithmetic(None, &zero, value)
+    };
+    result.map_or_else(
+        || {
+            let sign = if negative { '-' } else { '+' };
+            Err(Fault::type_error(format!(
+                "bad operand type for unary {sign}: '{}'",
+                value.type_name()
+            )))
+        },
+        |made| made.map(|made| with_origin(made, value.origin())),
+    )
+}

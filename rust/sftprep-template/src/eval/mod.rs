@@ -1,0 +1,212 @@
+//! Runs a compiled template.
+
+mod access;
+mod call;
+mod expr;
+mod functions;
+mod stmt;
+
+use std::rc::Rc;
+
+use crate::ast::{Init, Program, Scope, VarRef};
+use crate::clock::Clock;
+use crate::error::Res;
+use crate::limits::Budget;
+use crate::text::{Out, Str, Tag, UNOWNED};
+use crate::trace::Leaves;
+use crate::value::{Undef, Value};
+
+pub(crate) use access::index_value;
+pub(crate) use call::args_error;
+pub(crate) use expr::with_origin;
+pub(crate) use functions::insert_entry;
+
+/// How a statement ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+/// The slots of a running macro body, or of the template itself.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    base: usize,
+    /// The frame of the body that this one was defined in.
+    parent: usize,
+    id: u64,
+}
+
+/// Whose text is being written.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    /// Tag of the message that the innermost loop or macro is about.
+    tag: Tag,
+    /// A loop variable or macro argument said so; a later `set` does not change it.
+    fixed: bool,
+    /// The item of the innermost loop over numbers.
+    index: Option<i64>,
+    /// Inside of any loop or macro.
+    scoped: bool,
+}
+
+const NO_OWNER: Owner = Owner {
+    tag: UNOWNED,
+    fixed: false,
+    index: None,
+    scoped: false,
+};
+
+/// One render.
+pub(crate) struct Interp<'t> {
+    context: Vec<Value<'t>>,
+    slots: Vec<Value<'t>>,
+    frames: Vec<Frame>,
+    frame: usize,
+    base: usize,
+    next_frame_id: u64,
+    calls: u32,
+    pub(crate) out: Out,
+    pub(crate) leaves: Leaves<'t>,
+    pub(crate) trace: bool,
+    owner: Owner,
+    /// Generation bit of the text being written.
+    generation: Tag,
+    pub(crate) budget: Budget,
+    captured: Option<Str<'t>>,
+    namespaces: Vec<Rc<std::cell::RefCell<crate::value::Fields<'t>>>>,
+    clock: Clock,
+}
+
+impl<'t> Interp<'t> {
+    pub(crate) fn new(
+        program: &'t Program,
+        leaves: Leaves<'t>,
+        context: Vec<Value<'t>>,
+        trace: bool,
+        input_bytes: usize,
+        clock: Clock,
+    ) -> Self {
+        let empty = Value::Undefined(Undef::Var(""));
+        Self {
+            context,
+            slots: vec![empty; program.slots as usize],
+            frames: vec![Frame {
+                base: 0,
+                parent: 0,
+                id: 0,
+            }],
+            frame: 0,
+            base: 0,
+            next_frame_id: 1,
+            calls: 0,
+            out: Out::with_capacity(trace, input_bytes + input_bytes / 4 + 256),
+            leaves,
+            trace,
+            owner: NO_OWNER,
+            generation: 0,
+            budget: Budget::for_input(input_bytes),
+            captured: None,
+            namespaces: Vec::new(),
+            clock,
+        }
+    }
+
+    pub(crate) fn run(&mut self, program: &'t Program) -> Res<()> {
+        self.enter(&program.scope);
+        let result = self.exec_all(&program.body).map(|_| ());
+        // A namespace can hold itself; without this it would never be freed.
+        for namespace in self.namespaces.drain(..) {
+            namespace.borrow_mut().clear();
+        }
+        result
+    }
+
+    #[inline]
+    pub(crate) fn step(&mut self) -> Res<()> {
+        self.budget.steps(1)
+    }
+
+    /// Accounts for text or containers made.
+    #[inline]
+    pub(crate) fn charge(&mut self, bytes: usize) -> Res<()> {
+        self.budget.bytes(bytes)
+    }
+
+    /// Accounts for reading through text.
+    #[inline]
+    pub(crate) fn scan(&mut self, bytes: usize) -> Res<()> {
+        self.budget.steps(bytes / 64)
+    }
+
+    /// The tag of text written now.
+    #[inline]
+    pub(crate) fn tag(&self) -> Tag {
+        self.owner.tag | self.generation
+    }
+
+    /// A new buffer for a string built now.
+    pub(crate) fn buffer(&self, capacity: usize) -> Out {
+        Out::with_capacity(self.trace, capacity)
+    }
+
+    fn enter(&mut self, scope: &'t Scope) {
+        for (slot, init) in &scope.init {
+            let value = match init {
+                Init::Undefined(name) => Value::Undefined(Undef::Var(name)),
+                Init::Copy(var) => self.place(*var).clone(),
+            };
+            let at = self.base + *slot as usize;
+            self.slots[at] = value;
+        }
+    }
+
+    #[inline]
+    fn place(&self, var: VarRef) -> &Value<'t> {
+        match var {
+            VarRef::Slot(slot) => &self.slots[self.base + slot as usize],
+            VarRef::Context(index) => &self.context[index as usize],
+            VarRef::Up(depth, slot) => {
+                let mut frame = self.frame;
+                for _ in 0..depth {
+                    frame = self.frames[frame].parent;
+                }
+                &self.slots[self.frames[frame].base + slot as usize]
+            }
+        }
+    }
+
+    fn set_slot(&mut self, slot: u32, value: Value<'t>) {
+        let at = self.base + slot as usize;
+        self.slots[at] = value;
+    }
+
+    /// The message that a value stands for: one of the input's messages, or an object built
+    /// from fields of exactly one.
+    fn message_of(&self, value: &Value<'t>) -> Option<u32> {
+        match value {
+            Value::Data(_, origin) => self.leaves.root_message(*origin),
+            Value::Map(entries) => {
+                let mut found = None;
+                for (_, value) in entries.iter() {
+                    match (self.leaves.message_of(value.origin()), found) {
+                        (Some(message), None) => found = Some(message),
+                        (Some(message), Some(known)) if message != known => return None,
+                        _ => {}
+                    }
+                }
+                found
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs `body` with its output captured.
+    fn capture<R>(&mut self, body: impl FnOnce(&mut Self) -> Res<R>) -> Res<(R, Str<'t>)> {
+        let saved = std::mem::replace(&mut self.out, Out::new(self.trace));
+        let result = body(self);
+        let captured = std::mem::replace(&mut self.out, saved);
+        Ok((result?, captured.into_str()))
+    }
+}

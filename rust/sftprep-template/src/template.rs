@@ -1,0 +1,305 @@
+//! The compiled template and what it renders to.
+
+use crate::ast::{ExprKind, Program};
+use crate::data::Data;
+use crate::error::{ErrorKind, Fault, Res, TemplateError};
+use crate::eval::Interp;
+use crate::request::{Request, prepare_message};
+use crate::text::{GENERATION, INEXACT, LEAF, OWNER_MASK, Out, SPECIAL, Str};
+use crate::trace::{Leaf, LeafKind, Leaves};
+use crate::value::{Func, Undef, Value};
+use crate::{lexer, parser, resolve, walk};
+
+/// A chat template, compiled once; rendering takes no lock.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    name: String,
+    source: String,
+    program: Program,
+}
+
+/// Where the bytes of a [`Segment`] came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Text of the template itself.
+    Literal,
+    /// A special-token variable such as `bos_token`.
+    SpecialToken,
+    /// An input value: index into [`Rendered::leaves`].
+    Leaf(u32),
+}
+
+/// A stretch of the text with one origin and one owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Byte offset behind the segment; it starts where the one before ends.
+    pub end: u32,
+    /// Where the bytes came from.
+    pub origin: Origin,
+    /// The message that the bytes were written for, by their place in the template.
+    pub owner: Option<u32>,
+    /// Inside of `{% generation %}`.
+    pub generation: bool,
+    /// Byte offset in the leaf, where the segment is an exact copy of it.
+    pub source_start: Option<u32>,
+}
+
+/// A rendered conversation with its origins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rendered {
+    /// The text, equal to that of [`ChatTemplate::render`].
+    pub text: String,
+    /// A partition of the text.
+    pub segments: Vec<Segment>,
+    /// The input values that reached the text.
+    pub leaves: Vec<Leaf>,
+}
+
+impl ChatTemplate {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// If the source is not valid Jinja, or uses a filter or test that does not exist.
+    pub fn compile(name: &str, source: &str) -> Result<Self, TemplateError> {
+        let source = lexer::normalise(source);
+        match compile(&source) {
+            Ok(program) => Ok(Self {
+                name: name.to_owned(),
+                source,
+                program,
+            }),
+            Err(fault) => Err(TemplateError::new(fault, name, &source)),
+        }
+    }
+
+    /// The name given to [`Self::compile`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text that transformers' `apply_chat_template(tokenize=False)` gives.
+    ///
+    /// # Errors
+    /// Where the reference raises, or a limit is exceeded.
+    pub fn render(&self, request: &Request<'_>) -> Result<String, TemplateError> {
+        self.run(request, false, |out, _| out.text)
+    }
+
+    /// The same text with the origin of every byte.
+    ///
+    /// # Errors
+    /// Where the reference raises, or a limit is exceeded.
+    pub fn render_traced(&self, request: &Request<'_>) -> Result<Rendered, TemplateError> {
+        self.run(request, true, |out, leaves| finish(out, leaves))
+    }
+
+    fn run<R>(
+        &self,
+        request: &Request<'_>,
+        trace: bool,
+        done: impl FnOnce(Out, &Leaves<'_>) -> R,
+    ) -> Result<R, TemplateError> {
+        let result = check_request(request).and_then(|()| {
+            let prepared: Vec<Option<Data>> =
+                request.messages.iter().map(prepare_message).collect();
+            let mut leaves = Leaves::new(trace, request.messages.len());
+            let context = self.context(request, &prepared, &mut leaves);
+            let bytes = request.input_bytes();
+            let mut interp =
+                Interp::new(&self.program, leaves, context, trace, bytes, request.clock);
+            interp.run(&self.program)?;
+            let out = std::mem::take(&mut interp.out);
+            if out.text.len() > u32::MAX as usize / 2 {
+                return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
+            }
+            Ok(done(out, &interp.leaves))
+        });
+        result.map_err(|fault| TemplateError::new(fault, &self.name, &self.source))
+    }
+
+    /// The variables of the request, in the order in which the program names them.
+    fn context<'t>(
+        &'t self,
+        request: &'t Request<'_>,
+        prepared: &'t [Option<Data>],
+        leaves: &mut Leaves<'t>,
+    ) -> Vec<Value<'t>> {
+        let names = self.program.names.iter();
+        names
+            .map(|name| variable(name, request, prepared, leaves))
+            .collect()
+    }
+
+    /// Whether the template marks the assistant's text with `{% generation %}`.
+    pub fn has_generation_tags(&self) -> bool {
+        self.program.has_generation
+    }
+
+    /// Whether the template reads the clock.
+    pub fn reads_clock(&self) -> bool {
+        self.reads("strftime_now")
+    }
+
+    /// The variables that the template reads from outside, in order of first use.
+    pub fn variables_read(&self) -> Vec<&str> {
+        self.program.names.iter().map(|name| &**name).collect()
+    }
+
+    /// Whether the template reads the variable `name`.
+    pub fn reads(&self, name: &str) -> bool {
+        self.program.names.iter().any(|known| &**known == name)
+    }
+
+    /// Whether the template itself handles message content that is a list of parts: it tests
+    /// the type of a content or loops over one.
+    pub fn handles_content_parts(&self) -> bool {
+        let mut found = false;
+        walk::walk_stmts(&self.program.body, &mut |expr| {
+            found |= matches!(&expr.kind, ExprKind::Compare(left, rest)
+                if is_text_key(&left.kind) || rest.iter().any(|(_, right)| is_text_key(&right.kind)));
+        });
+        found
+    }
+}
+
+/// `part['type']` or `part.type`, as templates that walk content parts compare it.
+fn is_text_key(kind: &ExprKind) -> bool {
+    match kind {
+        ExprKind::Attr(_, name) => &**name == "type",
+        ExprKind::Item(_, index) => matches!(&index.kind, ExprKind::Str(key) if &**key == "type"),
+        _ => false,
+    }
+}
+
+fn compile(source: &str) -> Res<Program> {
+    if source.len() > 8 << 20 {
+        return Err(Fault::syntax("the template is longer than 8 MiB", 0));
+    }
+    let (body, has_generation) = parser::parse(lexer::lex(source)?)?;
+    resolve::resolve(body, has_generation)
+}
+
+fn check_request(request: &Request<'_>) -> Res<()> {
+    for (index, message) in request.messages.iter().enumerate() {
+        if message.as_map().is_none() {
+            let text = format!("messages[{index}] must be an object");
+            return Err(Fault::type_error(text));
+        }
+    }
+    let documents = request.documents.unwrap_or_default();
+    if let Some(index) = documents
+        .iter()
+        .position(|document| document.as_map().is_none())
+    {
+        return Err(Fault::type_error(format!(
+            "documents[{index}] must be an object"
+        )));
+    }
+    let tools = request.tools.unwrap_or_default();
+    if let Some(index) = tools.iter().position(|tool| tool.as_map().is_none()) {
+        return Err(Fault::value_error(format!(
+            "tools[{index}] must be an object"
+        )));
+    }
+    Ok(())
+}
+
+fn variable<'t>(
+    name: &'t str,
+    request: &'t Request<'_>,
+    prepared: &'t [Option<Data>],
+    leaves: &mut Leaves<'t>,
+) -> Value<'t> {
+    if let Some(value) = request.kwargs.get(name) {
+        let origin = leaves.root(LeafKind::Kwarg, name);
+        return Value::from_data(value, origin);
+    }
+    let list = |items: Option<&'t [Data]>, kind, leaves: &mut Leaves<'t>| match items {
+        None => Value::None(crate::text::LITERAL),
+        Some(items) => {
+            let origin = leaves.root(kind, name);
+            Value::list(
+                items
+                    .iter()
+                    .map(|item| Value::from_data(item, origin))
+                    .collect(),
+            )
+        }
+    };
+    match name {
+        "messages" => {
+            let given = request.messages.iter().zip(prepared).enumerate();
+            Value::list(
+                given
+                    .map(|(index, (message, prepared))| {
+                        let message = prepared.as_ref().unwrap_or(message);
+                        Value::Data(message, leaves.message(index))
+                    })
+                    .collect(),
+            )
+        }
+        "tools" => list(request.tools, LeafKind::Tools, leaves),
+        "documents" => list(request.documents, LeafKind::Documents, leaves),
+        "add_generation_prompt" => Value::bool(request.add_generation_prompt),
+        _ => {
+            if let Some((_, token)) = request.special_tokens.iter().find(|(key, _)| key == name) {
+                return Value::Str(Str::leaf(token, SPECIAL).inexact());
+            }
+            match Func::from_name(name) {
+                Some(func) => Value::Func(func),
+                None => Value::Undefined(Undef::Var(name)),
+            }
+        }
+    }
+}
+
+/// Turns runs into segments with a table of the leaves that occur.
+fn finish(out: Out, leaves: &Leaves<'_>) -> Rendered {
+    let mut table: Vec<Leaf> = Vec::new();
+    let mut known: Vec<(u32, u32)> = Vec::new();
+    let mut segments: Vec<Segment> = Vec::with_capacity(out.runs.len());
+    for run in &out.runs {
+        let origin = match run.origin {
+            origin if origin & LEAF != 0 => {
+                let id = match known.iter().rev().take(16).find(|(key, _)| *key == origin) {
+                    Some((_, id)) => *id,
+                    None => {
+                        let leaf = leaves.describe(origin);
+                        let id = match table.iter().rev().take(64).position(|old| *old == leaf) {
+                            Some(back) if leaf.kind != LeafKind::Mixed => {
+                                (table.len() - 1 - back) as u32
+                            }
+                            _ => {
+                                table.push(leaf);
+                                table.len() as u32 - 1
+                            }
+                        };
+                        known.push((origin, id));
+                        id
+                    }
+                };
+                Origin::Leaf(id)
+            }
+            SPECIAL => Origin::SpecialToken,
+            _ => Origin::Literal,
+        };
+        let owner = match (run.tag & OWNER_MASK, origin) {
+            (0 | 1, Origin::Leaf(id)) => table[id as usize].message,
+            (0 | 1, _) => None,
+            (tag, _) => Some(tag - 2),
+        };
+        let segment = Segment {
+            end: run.end,
+            origin,
+            owner,
+            generation: run.tag & GENERATION != 0,
+            source_start: (run.src != INEXACT && origin != Origin::Literal).then_some(run.src),
+        };
+        segments.push(segment);
+    }
+    Rendered {
+        text: out.text,
+        segments,
+        leaves: table,
+    }
+}
