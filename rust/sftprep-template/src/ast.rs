@@ -119,7 +119,7 @@ pub(crate) struct Scope {
 
 #[derive(Debug)]
 pub(crate) enum Target {
-    Name(Name, u32),
+    Name(Name),
     Tuple(Vec<Target>, u32),
     Namespace(Name, Box<str>, u32),
 }

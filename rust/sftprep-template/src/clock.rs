@@ -31,7 +31,7 @@ impl Clock {
     }
 
     /// Days since 1970-01-01.
-    pub(crate) fn days(&self) -> i64 {
+    pub(crate) fn days(self) -> i64 {
         let year = i64::from(self.year) - i64::from(self.month <= 2);
         let era = year.div_euclid(400);
         let of_era = year.rem_euclid(400);
@@ -41,12 +41,12 @@ impl Clock {
     }
 
     /// Day of the week, Sunday 0.
-    pub(crate) fn weekday(&self) -> u32 {
+    pub(crate) fn weekday(self) -> u32 {
         (self.days() + 4).rem_euclid(7) as u32
     }
 
     /// Day of the year, from 1.
-    pub(crate) fn yearday(&self) -> i64 {
+    pub(crate) fn yearday(self) -> i64 {
         self.days() - Self::date(self.year, 1, 1).days() + 1
     }
 }

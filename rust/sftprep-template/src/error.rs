@@ -214,10 +214,6 @@ impl Fault {
         self.0.at.get_or_insert(at);
         self
     }
-
-    pub(crate) fn kind(&self) -> ErrorKind {
-        self.0.kind
-    }
 }
 
 pub(crate) type Res<T> = Result<T, Fault>;

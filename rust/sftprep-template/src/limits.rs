@@ -103,7 +103,7 @@ fn out_of_stack() -> Fault {
 }
 
 /// An address on the current stack; used for distances only.
-#[inline(always)]
+#[inline]
 fn stack_address() -> usize {
     let marker = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&marker)) as usize

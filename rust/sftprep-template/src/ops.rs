@@ -95,10 +95,10 @@ fn compare_mixed(a: i128, b: f64) -> Option<Ordering> {
     Some(a.cmp(&whole).then(fraction))
 }
 
+type Getter<'a, 't> = Box<dyn Fn(usize) -> Value<'t> + 'a>;
+
 /// A list or tuple seen as a sequence; `None` for anything else.
-fn sequence<'a, 't>(
-    value: &'a Value<'t>,
-) -> Option<(bool, usize, Box<dyn Fn(usize) -> Value<'t> + 'a>)> {
+fn sequence<'a, 't>(value: &'a Value<'t>) -> Option<(bool, usize, Getter<'a, 't>)> {
     match value {
         Value::List(items) => Some((true, items.len(), Box::new(|i| items[i].clone()))),
         Value::Tuple(items) => Some((false, items.len(), Box::new(|i| items[i].clone()))),

@@ -135,7 +135,7 @@ impl Resolver {
 
     fn target(&mut self, target: &Target, branch: bool) {
         match target {
-            Target::Name(name, _) => self.store(&name.name, branch),
+            Target::Name(name) => self.store(&name.name, branch),
             Target::Tuple(items, _) => {
                 for item in items {
                     self.target(item, branch);
@@ -147,7 +147,7 @@ impl Resolver {
 
     fn target_params(&mut self, target: &Target) {
         match target {
-            Target::Name(name, _) => self.param(&name.name),
+            Target::Name(name) => self.param(&name.name),
             Target::Tuple(items, _) => items.iter().for_each(|item| self.target_params(item)),
             Target::Namespace(..) => {}
         }
@@ -266,7 +266,7 @@ impl Resolver {
 
     fn resolve_target(&mut self, target: &mut Target) {
         match target {
-            Target::Name(name, _) | Target::Namespace(name, _, _) => self.name(name),
+            Target::Name(name) | Target::Namespace(name, _, _) => self.name(name),
             Target::Tuple(items, _) => {
                 for item in items {
                     self.resolve_target(item);

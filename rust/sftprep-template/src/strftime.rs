@@ -29,7 +29,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-pub(crate) fn strftime(clock: &Clock, format: &str) -> Res<String> {
+pub(crate) fn strftime(clock: Clock, format: &str) -> Res<String> {
     let mut out = String::new();
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
@@ -44,13 +44,12 @@ pub(crate) fn strftime(clock: &Clock, format: &str) -> Res<String> {
         let mut flag = None;
         if matches!(code, '-' | '_' | '0' | '^' | '#') {
             flag = Some(code);
-            match chars.next() {
-                Some(next) => code = next,
-                None => {
-                    out.push('%');
-                    out.push(code);
-                    break;
-                }
+            if let Some(next) = chars.next() {
+                code = next;
+            } else {
+                out.push('%');
+                out.push(code);
+                break;
             }
         }
         directive(clock, flag, code, &mut out)?;
@@ -84,7 +83,7 @@ fn word(out: &mut String, flag: Option<char>, text: &str) {
     }
 }
 
-fn directive(clock: &Clock, flag: Option<char>, code: char, out: &mut String) -> Res<()> {
+fn directive(clock: Clock, flag: Option<char>, code: char, out: &mut String) -> Res<()> {
     let year = i64::from(clock.year);
     let weekday = clock.weekday();
     let hour12 = (i64::from(clock.hour) + 11) % 12 + 1;
@@ -153,7 +152,7 @@ fn directive(clock: &Clock, flag: Option<char>, code: char, out: &mut String) ->
 }
 
 /// ISO year and week.
-fn iso_week(clock: &Clock) -> (i64, i64) {
+fn iso_week(clock: Clock) -> (i64, i64) {
     let year = i64::from(clock.year);
     let weekday = i64::from((clock.weekday() + 6) % 7);
     let week = (clock.yearday() - weekday + 9) / 7;

@@ -90,7 +90,7 @@ impl ChatTemplate {
     /// # Errors
     /// Where the reference raises, or a limit is exceeded.
     pub fn render_traced(&self, request: &Request<'_>) -> Result<Rendered, TemplateError> {
-        self.run(request, true, |out, leaves| finish(out, leaves))
+        self.run(request, true, finish)
     }
 
     fn run<R>(
@@ -261,22 +261,23 @@ fn finish(out: Out, leaves: &Leaves<'_>) -> Rendered {
     for run in &out.runs {
         let origin = match run.origin {
             origin if origin & LEAF != 0 => {
-                let id = match known.iter().rev().take(16).find(|(key, _)| *key == origin) {
-                    Some((_, id)) => *id,
-                    None => {
-                        let leaf = leaves.describe(origin);
-                        let id = match table.iter().rev().take(64).position(|old| *old == leaf) {
-                            Some(back) if leaf.kind != LeafKind::Mixed => {
-                                (table.len() - 1 - back) as u32
-                            }
-                            _ => {
-                                table.push(leaf);
-                                table.len() as u32 - 1
-                            }
-                        };
-                        known.push((origin, id));
-                        id
-                    }
+                let id = if let Some((_, id)) =
+                    known.iter().rev().take(16).find(|(key, _)| *key == origin)
+                {
+                    *id
+                } else {
+                    let leaf = leaves.describe(origin);
+                    let id = match table.iter().rev().take(64).position(|old| *old == leaf) {
+                        Some(back) if leaf.kind != LeafKind::Mixed => {
+                            (table.len() - 1 - back) as u32
+                        }
+                        _ => {
+                            table.push(leaf);
+                            table.len() as u32 - 1
+                        }
+                    };
+                    known.push((origin, id));
+                    id
                 };
                 Origin::Leaf(id)
             }

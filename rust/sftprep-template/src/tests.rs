@@ -15,7 +15,7 @@ pub(crate) enum Test {
     Defined,
     Undefined,
     Filter,
-    Test,
+    Named,
     None,
     Boolean,
     False,
@@ -44,7 +44,7 @@ impl Test {
             "defined" => Self::Defined,
             "undefined" => Self::Undefined,
             "filter" => Self::Filter,
-            "test" => Self::Test,
+            "test" => Self::Named,
             "none" => Self::None,
             "boolean" => Self::Boolean,
             "false" => Self::False,
@@ -112,16 +112,16 @@ impl<'t> Interp<'t> {
                 )
             }
             // Undefined has a length, but its items raise.
-            Test::Sequence => match value {
-                Value::Str(_)
-                | Value::Data(..)
-                | Value::List(_)
-                | Value::Tuple(_)
-                | Value::Map(_)
-                | Value::Range(_) => true,
-                Value::Undefined(_) => true,
-                _ => false,
-            },
+            Test::Sequence => matches!(
+                value,
+                Value::Undefined(_)
+                    | Value::Str(_)
+                    | Value::Data(..)
+                    | Value::List(_)
+                    | Value::Tuple(_)
+                    | Value::Map(_)
+                    | Value::Range(_)
+            ),
             Test::Iterable => !matches!(
                 value,
                 Value::None(_)
@@ -156,9 +156,7 @@ impl<'t> Interp<'t> {
             Test::Filter => value
                 .as_text()
                 .is_some_and(|name| crate::filters::Filter::from_name(name).is_some()),
-            Test::Test => value
-                .as_text()
-                .is_some_and(|name| Self::from_test_name(name)),
+            Test::Named => value.as_text().is_some_and(Self::from_test_name),
             Test::Compare(_) | Test::DivisibleBy | Test::SameAs => false,
         })
     }

@@ -90,14 +90,6 @@ impl<'t> Str<'t> {
         }
     }
 
-    /// The text for as long as the template and the request live, if it was not made here.
-    pub(crate) fn as_static(&self) -> Option<&'t str> {
-        match &self.text {
-            Text::Ref(text) => Some(text),
-            Text::Owned(..) => None,
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         match &self.text {
             Text::Ref(text) => text.len(),
@@ -151,14 +143,6 @@ impl<'t> Str<'t> {
                     start = run.end as usize;
                 }
             }
-        }
-    }
-
-    /// The origin of the whole string, if it is one stretch.
-    pub(crate) fn single_origin(&self) -> Option<Origin> {
-        match &self.runs {
-            Runs::One(origin, _) => Some(*origin),
-            Runs::Many(_) => None,
         }
     }
 

@@ -21,7 +21,7 @@ struct Style {
 }
 
 impl<'t> Interp<'t> {
-    pub(crate) fn to_json(&mut self, value: &Value<'t>, args: CallArgs<'t>) -> Res<Value<'t>> {
+    pub(crate) fn json_filter(&mut self, value: &Value<'t>, args: CallArgs<'t>) -> Res<Value<'t>> {
         let style = self.json_style(args)?;
         let mut out = self.buffer(128);
         self.json(value, &style, 0, &mut out)?;
@@ -267,10 +267,11 @@ fn json_escape(c: char) -> String {
         '\x0c' => "\\f".into(),
         _ => {
             let mut units = [0; 2];
-            c.encode_utf16(&mut units)
-                .iter()
-                .map(|unit| format!("\\u{unit:04x}"))
-                .collect()
+            let mut text = String::with_capacity(12);
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+            text
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn walk_stmts<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Expr)) 
                 walk_stmts(&node.body, visit);
                 walk_stmts(&node.otherwise, visit);
             }
-            Stmt::Set(Target::Name(..) | Target::Tuple(..) | Target::Namespace(..), value) => {
+            Stmt::Set(Target::Name(_) | Target::Tuple(..) | Target::Namespace(..), value) => {
                 walk_expr(value, visit);
             }
             Stmt::SetBlock(node) => {

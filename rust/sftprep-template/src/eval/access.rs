@@ -193,13 +193,12 @@ impl<'t> Interp<'t> {
                 return Ok(value);
             }
         }
-        let shown = match index {
-            Value::Str(text) => text.clone(),
-            _ => {
-                let mut out = crate::text::Out::new(false);
-                self.write_repr(index, &mut out, 0)?;
-                out.into_str()
-            }
+        let shown = if let Value::Str(text) = index {
+            text.clone()
+        } else {
+            let mut out = crate::text::Out::new(false);
+            self.write_repr(index, &mut out, 0)?;
+            out.into_str()
         };
         Ok(Value::Undefined(Undef::Attr(object.type_name(), shown)))
     }
@@ -260,13 +259,14 @@ impl<'t> Interp<'t> {
         for (number, bound) in numbers.iter_mut().zip(bounds) {
             *number = match bound {
                 None | Some(Value::None(_)) => None,
-                Some(bound) => match index_value(bound) {
-                    Some(value) => Some(value),
-                    None => {
+                Some(bound) => {
+                    if let Some(value) = index_value(bound) {
+                        Some(value)
+                    } else {
                         let name = Str::literal("slice");
                         return Ok(Value::Undefined(Undef::Attr(object.type_name(), name)));
                     }
-                },
+                }
             };
         }
         let step = numbers[2].unwrap_or(1);

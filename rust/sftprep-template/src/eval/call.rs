@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::{Frame, Interp, Owner};
 use crate::ast::{Args, Expr, ExprKind};
 use crate::error::{Fault, Res};
-use crate::iter::ValueIter;
 use crate::methods::{Access, method_access};
 use crate::ops::undefined_error;
 use crate::text::Str;
@@ -313,10 +312,6 @@ impl<'t> Interp<'t> {
                 ..self.owner
             },
         }
-    }
-
-    pub(crate) fn iter_of(&mut self, value: &Value<'t>) -> Res<ValueIter<'t>> {
-        ValueIter::of(value)
     }
 }
 

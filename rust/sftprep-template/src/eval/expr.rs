@@ -174,23 +174,22 @@ impl<'t> Interp<'t> {
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let mut left = self.eval(first)?;
         for (op, right) in rest {
-            let right = match (&left, &right.kind, op) {
-                (Value::Str(left), ExprKind::Str(right), CmpOp::Eq) => {
-                    if left.as_str() != &**right {
-                        return Ok(false);
-                    }
-                    Value::literal(right)
+            let right = if let (Value::Str(left), ExprKind::Str(right), CmpOp::Eq) =
+                (&left, &right.kind, op)
+            {
+                if left.as_str() != &**right {
+                    return Ok(false);
                 }
-                _ => {
-                    let right = self.eval(right)?;
-                    if !self
-                        .compare(*op, &left, &right)
-                        .map_err(|fault| fault.at(expr.at))?
-                    {
-                        return Ok(false);
-                    }
-                    right
+                Value::literal(right)
+            } else {
+                let right = self.eval(right)?;
+                if !self
+                    .compare(*op, &left, &right)
+                    .map_err(|fault| fault.at(expr.at))?
+                {
+                    return Ok(false);
                 }
+                right
             };
             left = right;
         }
@@ -440,7 +439,7 @@ fn repeat_count(count: &Value<'_>) -> usize {
     }
 }
 
-pub(crate) fn with_origin<'t>(value: Value<'t>, origin: crate::text::Origin) -> Value<'t> {
+pub(crate) fn with_origin(value: Value<'_>, origin: crate::text::Origin) -> Value<'_> {
     match value {
         Value::Int(value, _) => Value::Int(value, origin),
         Value::Float(value, _) => Value::Float(value, origin),

@@ -73,7 +73,7 @@ impl<'t> Interp<'t> {
                 let Some(Value::Str(format)) = format else {
                     return Err(args_error("strftime_now", "needs a format string"));
                 };
-                let text = crate::strftime::strftime(&self.clock, format.as_str())?;
+                let text = crate::strftime::strftime(self.clock, format.as_str())?;
                 self.charge(text.len())?;
                 Ok(Value::text(text, LITERAL))
             }

@@ -157,7 +157,7 @@ impl<'t> Interp<'t> {
 
     pub(super) fn assign(&mut self, target: &'t Target, value: Value<'t>) -> Res<()> {
         match target {
-            Target::Name(name, _) => {
+            Target::Name(name) => {
                 if let crate::ast::VarRef::Slot(slot) = name.var {
                     self.set_slot(slot, value);
                 }
@@ -283,23 +283,22 @@ impl<'t> Interp<'t> {
     fn turn(&mut self, node: &'t For, item: Value<'t>, outer: Owner) -> Res<Flow> {
         self.step()?;
         if self.trace {
-            self.owner = match self.message_of(&item) {
-                Some(message) => Owner {
+            self.owner = if let Some(message) = self.message_of(&item) {
+                Owner {
                     tag: message + 2,
                     fixed: true,
                     index: None,
                     scoped: true,
-                },
-                None => {
-                    let index = match item {
-                        Value::Int(index, _) => Some(index),
-                        _ => outer.index,
-                    };
-                    Owner {
-                        index,
-                        scoped: true,
-                        ..outer
-                    }
+                }
+            } else {
+                let index = match item {
+                    Value::Int(index, _) => Some(index),
+                    _ => outer.index,
+                };
+                Owner {
+                    index,
+                    scoped: true,
+                    ..outer
                 }
             };
         }
@@ -384,35 +383,32 @@ impl<'t> Interp<'t> {
     fn emit_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<()> {
         let mark = self.out.text.len();
         for (index, part) in parts.iter().enumerate() {
-            match &part.kind {
-                ExprKind::Str(text) => {
-                    let tag = self.tag();
-                    self.charge(text.len())?;
-                    self.out.literal(text, tag);
-                }
-                _ => {
-                    let value = self.eval(part)?;
-                    match &value {
-                        Value::Str(text) if !text.safe => {
-                            let tag = self.tag();
-                            self.charge(text.len())?;
-                            self.out.push_str(text, tag);
+            if let ExprKind::Str(text) = &part.kind {
+                let tag = self.tag();
+                self.charge(text.len())?;
+                self.out.literal(text, tag);
+            } else {
+                let value = self.eval(part)?;
+                match &value {
+                    Value::Str(text) if !text.safe => {
+                        let tag = self.tag();
+                        self.charge(text.len())?;
+                        self.out.push_str(text, tag);
+                    }
+                    _ => {
+                        // Markup or a number: join as the operator itself would.
+                        let so_far = self.out.split_off(mark);
+                        let mut sum = if index == 0 {
+                            value
+                        } else {
+                            self.add(&Value::Str(so_far), &value)
+                                .map_err(|fault| fault.at(expr.at))?
+                        };
+                        for part in &parts[index + 1..] {
+                            let next = self.eval(part)?;
+                            sum = self.add(&sum, &next).map_err(|fault| fault.at(expr.at))?;
                         }
-                        _ => {
-                            // Markup or a number: join as the operator itself would.
-                            let so_far = self.out.split_off(mark);
-                            let mut sum = if index == 0 {
-                                value
-                            } else {
-                                self.add(&Value::Str(so_far), &value)
-                                    .map_err(|fault| fault.at(expr.at))?
-                            };
-                            for part in &parts[index + 1..] {
-                                let next = self.eval(part)?;
-                                sum = self.add(&sum, &next).map_err(|fault| fault.at(expr.at))?;
-                            }
-                            return self.emit_value(&sum).map_err(|fault| fault.at(expr.at));
-                        }
+                        return self.emit_value(&sum).map_err(|fault| fault.at(expr.at));
                     }
                 }
             }

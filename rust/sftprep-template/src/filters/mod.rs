@@ -96,7 +96,7 @@ impl<'t> Interp<'t> {
     ) -> Res<Value<'t>> {
         self.step()?;
         match filter {
-            Filter::ToJson => self.to_json(&value, args),
+            Filter::ToJson => self.json_filter(&value, args),
             Filter::Trim
             | Filter::Upper
             | Filter::Lower

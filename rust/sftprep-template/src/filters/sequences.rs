@@ -19,7 +19,7 @@ fn generator<'t>(source: ValueIter<'t>, op: GenOp<'t>) -> Value<'t> {
     Value::Gen(Rc::new(RefCell::new(Gen { source, op })))
 }
 
-fn generated<'t>(items: Vec<Value<'t>>) -> Value<'t> {
+fn generated(items: Vec<Value<'_>>) -> Value<'_> {
     generator(ValueIter::List(Rc::new(items), 0), GenOp::Plain)
 }
 
@@ -202,9 +202,8 @@ impl<'t> Interp<'t> {
             return Ok(generated(Vec::new()));
         }
         if args.pos.is_empty() && args.kw.iter().any(|(name, _)| name.as_str() == "attribute") {
-            let [attribute, default] = match args.bind("map", ["attribute", "default"]) {
-                Ok(bound) => bound,
-                Err(_) => return Ok(failing("map got an unexpected keyword argument")),
+            let Ok([attribute, default]) = args.bind("map", ["attribute", "default"]) else {
+                return Ok(failing("map got an unexpected keyword argument"));
             };
             let path = self.attribute_path(&attribute.unwrap_or(Value::None(LITERAL)))?;
             let default = default.filter(|default| !default.is_none());

@@ -360,22 +360,19 @@ impl<'t> Interp<'t> {
         let mut column = 0;
         for (at, c) in whole.char_indices() {
             let piece = text.slice(at..at + c.len_utf8());
-            match c {
-                '\t' => {
-                    let width = if size == 0 { 0 } else { size - column % size };
-                    self.charge(width)?;
-                    let (origin, _, tag) = text.origin_at(at);
-                    out.push(&" ".repeat(width), origin, crate::text::INEXACT, tag);
-                    column += width;
-                }
-                _ => {
-                    out.push_str(&piece, 0);
-                    column = if matches!(c, '\n' | '\r') {
-                        0
-                    } else {
-                        column + 1
-                    };
-                }
+            if c == '\t' {
+                let width = if size == 0 { 0 } else { size - column % size };
+                self.charge(width)?;
+                let (origin, _, tag) = text.origin_at(at);
+                out.push(&" ".repeat(width), origin, crate::text::INEXACT, tag);
+                column += width;
+            } else {
+                out.push_str(&piece, 0);
+                column = if matches!(c, '\n' | '\r') {
+                    0
+                } else {
+                    column + 1
+                };
             }
         }
         Ok(Value::Str(out.into_str().marked_safe(text.safe)))
@@ -383,7 +380,7 @@ impl<'t> Interp<'t> {
 }
 
 fn is_decimal(c: char) -> bool {
-    c.is_numeric() && c.to_digit(10).is_some() || crate::unicode::decimal_value(c).is_some()
+    crate::unicode::decimal_value(c).is_some()
 }
 
 /// The `is...` methods.

@@ -1,6 +1,7 @@
 //! Tokens to tree. Names stay unresolved here; [`crate::resolve`] gives them slots.
 
 mod expr;
+mod postfix;
 mod stmt;
 
 use crate::ast::Stmt;

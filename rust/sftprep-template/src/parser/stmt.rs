@@ -383,13 +383,10 @@ impl Parser {
                 at,
             ));
         }
-        Ok(Target::Name(
-            Name {
-                name,
-                var: UNRESOLVED,
-            },
-            at,
-        ))
+        Ok(Target::Name(Name {
+            name,
+            var: UNRESOLVED,
+        }))
     }
 }
 

@@ -251,7 +251,7 @@ fn group(text: &str, mark: char) -> String {
     let digits = &text[start..end];
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(mark);
         }
         grouped.push(digit);
