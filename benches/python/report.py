@@ -1,0 +1,89 @@
+"""Makes the Markdown tables of `benches/results/*.json`.
+
+report.py [FOLDER]        (default: benches/results; prints to standard output)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from compare_prepare import RESULTS
+
+Result = dict[str, Any]
+
+
+def machine_line(result: Result) -> str:
+    """One line on what it was measured on."""
+    found = result["machine"]
+    return (
+        f"{result['date']}; {found['cpu']}, {found['cores']} cores, {found['system']}, "
+        f"Python {found['python']}; load at the end {found['load_1min']}"
+    )
+
+
+def prepare_table(result: Result) -> str:
+    """The comparison of preparations."""
+    rounds = result["rounds"]
+    lines = [
+        f"### Preparing {result['rows']:,} conversations ({result['bytes'] / 1e6:.1f} MB), "
+        f"`{result['tokenizer']}`, max_len {result['max_len']}, one thread",
+        "",
+        f"{len(rounds)} rounds in turns. CPU seconds without imports; the speed-up is taken round "
+        "by round (smallest and median).",
+        "",
+        "| side | CPU s, median [min, max] | rows per CPU s | sftprep's speed-up, min / median "
+        "| with imports | peak MB | sequences | tokens | trained |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for side, found in result["summary"].items():
+        prep = found["cpu_prep_s"]
+        last = rounds[-1][side]
+        versions = ", ".join(f"{k} {v}" for k, v in last.get("versions", {}).items())
+        ratio, ratio_total = "-", "-"
+        if "speedup_cpu_prep_s" in found and side != "sftprep":
+            speed, total = found["speedup_cpu_prep_s"], found["speedup_cpu_total_s"]
+            ratio = f"{speed['min']:.2f} / {speed['median']:.2f}"
+            ratio_total = f"{total['median']:.2f}"
+        counts = [last.get(k) for k in ("sequences", "tokens", "trained_tokens")]
+        shown = " | ".join("-" if count is None else f"{count:,}" for count in counts)
+        lines.append(
+            f"| {side} ({versions}) | {prep['median']:.2f} [{prep['min']:.2f}, {prep['max']:.2f}] "
+            f"| {result['rows'] / prep['median']:,.0f} | {ratio} | {ratio_total} "
+            f"| {found['peak_rss_mb']:,.0f} | {shown} |"
+        )
+    return "\n".join([*lines, "", machine_line(result)])
+
+
+def scaling_table(result: Result) -> str:
+    """Threads and memory."""
+    lines = ["### Scaling", ""]
+    if "threads" in result:
+        lines += ["| threads | speed-up of the map phase, median |", "| --- | --- |"]
+        lines += [f"| {n} | {x:.2f} |" for n, x in result["threads"]["speedup"].items()]
+        lines.append("")
+    if "memory" in result:
+        found = result["memory"]
+        lines.append(
+            f"{found['bytes'] / 1e9:.2f} GB of input ({found['rows']:,} rows): peak "
+            f"{found['peak_rss_mb']:,.0f} MB, {found['wall_prep_s']:.0f} s."
+        )
+    return "\n".join([*lines, "", machine_line(result)])
+
+
+TABLES = {"compare_prepare": prepare_table, "scaling": scaling_table}
+
+
+def main() -> None:
+    """Prints a table per result."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text("utf-8"))
+        if result.get("what") in TABLES:
+            sys.stdout.write(TABLES[result["what"]](result) + "\n\n")
+
+
+if __name__ == "__main__":
+    main()
