@@ -1,7 +1,11 @@
 //! Encoding text: the result type and the per-thread encoder.
 
-use crate::added::AddedMatch;
+use crate::added::{AddedMatch, Matcher};
 use crate::error::{Code, TokenizerError};
+use crate::hf::Accept;
+use crate::nfc::{is_nfc, normalize};
+use crate::plan::Plan;
+use crate::run::State;
 use crate::tokenizer::Tokenizer;
 
 /// Token ids and, for each, the bytes of the text that it covers.
@@ -25,15 +29,26 @@ impl Encoding {
     }
 }
 
-/// Encodes texts with one tokenizer. Holds scratch memory, so each thread takes its own from
-/// [`Tokenizer::encoder`] and uses it for many texts.
+/// Encodes texts with one tokenizer. Holds scratch memory and what was met so far, so each thread
+/// takes its own from [`Tokenizer::encoder`] and uses it for many texts.
 pub struct Encoder<'t> {
     tokenizer: &'t Tokenizer,
+    /// Taken from the tokenizer's store and given back when dropped.
+    state: Option<State>,
+}
+
+impl Drop for Encoder<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.tokenizer.give_back(state);
+        }
+    }
 }
 
 impl<'t> Encoder<'t> {
     pub(crate) fn new(tokenizer: &'t Tokenizer) -> Self {
-        Self { tokenizer }
+        let state = tokenizer.plan().map(|_| tokenizer.take_state());
+        Self { tokenizer, state }
     }
 
     /// The tokenizer that this encoder belongs to.
@@ -82,6 +97,167 @@ impl<'t> Encoder<'t> {
                 ),
             ));
         }
-        self.tokenizer.hf().encode(text, accept, out)
+        match (self.tokenizer.plan(), &mut self.state) {
+            (Some(plan), Some(state)) => {
+                encode_fast(plan, state, text, accept, out);
+                Ok(())
+            }
+            _ => self.tokenizer.hf()?.encode(text, accept, out),
+        }
+    }
+}
+
+/// Encodes with a plan.
+pub(crate) fn encode_fast(
+    plan: &Plan,
+    state: &mut State,
+    text: &str,
+    accept: Accept<'_>,
+    out: &mut Encoding,
+) {
+    out.clear();
+    let normal = !plan.nfc || is_nfc(text);
+    let mut run = Run {
+        plan,
+        state,
+        normal,
+        out,
+    };
+    if plan.raw.is_empty() {
+        run.between(text, 0, text.len(), accept);
+        return;
+    }
+    let found = matches(&plan.raw, text, &mut |m| accept(m));
+    run.around(&found, text.len(), &mut |run, start, end| {
+        run.between(text, start, end, accept);
+    });
+}
+
+/// Accepted matches of a pattern set: id, first byte covered, one past the last.
+fn matches(matcher: &Matcher, text: &str, accept: Accept<'_>) -> Vec<(u32, usize, usize)> {
+    let mut found = Vec::new();
+    matcher.walk(
+        text,
+        &mut |p, start, end, left, right| {
+            let [start, end, span_start, span_end] = [start, end, left, right].map(|x| x as u32);
+            accept(&AddedMatch {
+                id: p.id,
+                start,
+                end,
+                span_start,
+                span_end,
+            })
+        },
+        &mut |id, left, right| found.push((id, left, right)),
+    );
+    found
+}
+
+/// One text being encoded.
+struct Run<'a> {
+    plan: &'a Plan,
+    state: &'a mut State,
+    /// The whole text is in the tokenizer's normal form.
+    normal: bool,
+    out: &'a mut Encoding,
+}
+
+impl Run<'_> {
+    /// Appends added tokens and, by `piece`, what lies between them.
+    fn around(
+        &mut self,
+        found: &[(u32, usize, usize)],
+        len: usize,
+        piece: &mut dyn FnMut(&mut Self, usize, usize),
+    ) {
+        let mut at = 0;
+        for &(id, left, right) in found {
+            if at < left {
+                piece(self, at, left);
+            }
+            // A token may begin in whitespace that the one before has taken.
+            let start = left.max(at);
+            self.out.ids.push(id);
+            self.out
+                .offsets
+                .push([start as u32, right.max(start) as u32]);
+            at = right.max(start);
+        }
+        if at < len {
+            piece(self, at, len);
+        }
+    }
+
+    /// A piece between added tokens of the first pass.
+    fn between(&mut self, text: &str, start: usize, end: usize, accept: Accept<'_>) {
+        if !self.normal && !is_nfc(&text[start..end]) {
+            return self.normalizing(text, start, end, accept);
+        }
+        if self.plan.normalized.is_empty() {
+            return self.state.piece(self.plan, text, start, end, self.out);
+        }
+        let found = matches(&self.plan.normalized, &text[start..end], &mut |m| {
+            accept(&shifted(m, start as u32))
+        });
+        let found: Vec<_> = found
+            .iter()
+            .map(|&(id, a, b)| (id, a + start, b + start))
+            .collect();
+        let mut at = start;
+        for &(id, left, right) in &found {
+            if at < left {
+                self.state.piece(self.plan, text, at, left, self.out);
+            }
+            let from = left.max(at);
+            at = right.max(from);
+            self.out.ids.push(id);
+            self.out.offsets.push([from as u32, at as u32]);
+        }
+        self.state.piece(self.plan, text, at, end, self.out);
+    }
+
+    /// A piece that is not in NFC: encodes its normal form and maps the spans back.
+    #[cold]
+    fn normalizing(&mut self, text: &str, start: usize, end: usize, accept: Accept<'_>) {
+        let n = normalize(&text[start..end]);
+        let place = |a: u32, b: u32| {
+            let (a, b) = n.range(a as usize, b as usize);
+            ((start + a) as u32, (start + b) as u32)
+        };
+        let found = matches(&self.plan.normalized, &n.text, &mut |m| {
+            let (own, span) = (place(m.start, m.end), place(m.span_start, m.span_end));
+            accept(&AddedMatch {
+                id: m.id,
+                start: own.0,
+                end: own.1,
+                span_start: span.0,
+                span_end: span.1,
+            })
+        });
+        let first = self.out.ids.len();
+        self.around(&found, n.text.len(), &mut |run, a, b| {
+            run.state.piece(run.plan, &n.text, a, b, run.out);
+        });
+        let mut at = start as u32;
+        let spans = &mut self.out.offsets[first..];
+        for i in 0..spans.len() {
+            let next = spans
+                .get(i + 1)
+                .map_or(end, |s| start + n.position(s[0] as usize));
+            let next = (next as u32).max(at);
+            spans[i] = [at, next];
+            at = next;
+        }
+    }
+}
+
+/// A match moved from a piece to the text.
+fn shifted(m: &AddedMatch, by: u32) -> AddedMatch {
+    AddedMatch {
+        id: m.id,
+        start: m.start + by,
+        end: m.end + by,
+        span_start: m.span_start + by,
+        span_end: m.span_end + by,
     }
 }

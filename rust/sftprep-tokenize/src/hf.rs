@@ -210,6 +210,16 @@ impl Hf {
         group.start + before.saturating_sub(all.saturating_sub(k)).min(k)
     }
 
+    /// What is looked for in the text as it is.
+    pub(crate) fn raw_patterns(&self) -> &[Pattern] {
+        self.raw.patterns()
+    }
+
+    /// What is looked for in normalized text.
+    pub(crate) fn normalized_patterns(&self) -> &[Pattern] {
+        self.normalized.patterns()
+    }
+
     /// One more than the largest id.
     pub(crate) fn vocab_size(&self) -> u32 {
         let added = self.added.iter().map(|t| t.id).max();

@@ -16,10 +16,20 @@
 
 mod added;
 mod bytes;
+mod cache;
+mod check;
 mod classes;
+mod cut;
 mod encoder;
 mod error;
 mod hf;
+mod load;
+mod merge;
+mod nfc;
+mod plan;
+mod run;
+mod scan;
+mod split;
 mod tokenizer;
 
 pub use added::{AddedMatch, AddedToken};

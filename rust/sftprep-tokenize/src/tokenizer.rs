@@ -1,16 +1,24 @@
 //! A loaded tokenizer: what threads share.
 
 use crate::added::AddedToken;
+use crate::check;
 use crate::encoder::Encoder;
+use crate::encoder::encode_fast;
 use crate::error::{Code, TokenizerError};
 use crate::hf::Hf;
+use crate::plan::Plan;
+use crate::run::State;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// A tokenizer read from a `tokenizer.json`. Immutable; share it between threads behind an `Arc`.
 pub struct Tokenizer {
     hf: Hf,
+    plan: Option<Plan>,
+    /// What encoders that are gone have learned, for the next ones.
+    states: Mutex<Vec<State>>,
     engine: EngineReport,
     vocab_size: u32,
 }
@@ -77,18 +85,64 @@ impl Tokenizer {
         })?;
         let hf = Hf::from_bytes(name, bytes)?;
         let vocab_size = hf.vocab_size();
-        let engine = EngineReport::Fallback {
-            reason: "no fast plan is compiled in this version".to_owned(),
+        let (plan, engine) = match Self::compile(&hf, bytes) {
+            Ok(plan) => {
+                let family = plan.name();
+                (Some(plan), EngineReport::Fast { family })
+            }
+            Err(reason) => (None, EngineReport::Fallback { reason }),
         };
         Ok(Self {
             hf,
+            plan,
+            states: Mutex::default(),
             engine,
             vocab_size,
         })
     }
 
-    pub(crate) fn hf(&self) -> &Hf {
-        &self.hf
+    /// A plan that has passed the self-check.
+    fn compile(hf: &Hf, bytes: &[u8]) -> Result<Plan, String> {
+        let plan = Plan::compile(
+            bytes,
+            &hf.added,
+            hf.raw_patterns(),
+            hf.normalized_patterns(),
+        )?;
+        let mut state = State::new();
+        let mut encode = |text: &str, out: &mut crate::Encoding| {
+            encode_fast(&plan, &mut state, text, &mut |_| true, out);
+            Ok(())
+        };
+        match check::differs(hf, &mut encode) {
+            Some(reason) => Err(reason),
+            None => Ok(plan),
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    pub(crate) fn take_state(&self) -> State {
+        let kept = self
+            .states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        kept.unwrap_or_else(State::new)
+    }
+
+    pub(crate) fn give_back(&self, state: State) {
+        self.states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(state);
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    pub(crate) fn hf(&self) -> Result<&Hf, TokenizerError> {
+        Ok(&self.hf)
     }
 
     /// An encoder for one thread.

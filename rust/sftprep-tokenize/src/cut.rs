@@ -1,0 +1,228 @@
+//! Places in a text that no token can cross.
+//!
+//! BPE only ever forms tokens of the vocabulary. Where no token holds two neighbouring characters
+//! side by side, nothing merges across them, and both sides can be encoded apart with the same
+//! result. That turns unsplit text (Han, kana, everything in a sentencepiece vocabulary) into
+//! short units that a cache knows, and bounds what a merge loop sees.
+//!
+//! The pairs come from the vocabulary. The tables may hold more pairs than there are (a hash
+//! collision only costs a cut), never fewer.
+
+use crate::classes::code_point;
+
+/// log2 of the number of bits in the pair filter: 1 MiB, so that 400,000 pairs fill a twentieth.
+const FILTER_BITS: u32 = 23;
+
+/// Which neighbouring characters some token holds side by side.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Bridges {
+    /// For ASCII characters a and b: bit b of `ascii[2a..2a+2]`.
+    pub(crate) ascii: Vec<u64>,
+    /// One bit per hash of any other pair.
+    pub(crate) filter: Vec<u64>,
+    /// Byte-level tokens may begin or end within a character. For such patterns: by the first byte
+    /// of b, the last bytes of a that occur (4 words each).
+    pub(crate) gate: Vec<u64>,
+    /// Hashes of those patterns, sorted.
+    pub(crate) partial: Vec<u64>,
+}
+
+#[inline]
+fn mix(a: u32, b: u32) -> usize {
+    let x = u64::from(a) << 32 | u64::from(b);
+    (x.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (x >> 29).wrapping_mul(0xD6E8_FEB8_6659_FD93)) as usize
+        >> (64 - FILTER_BITS)
+}
+
+/// A key for "a token has `left` just before `right`", either part possibly a piece of a character.
+fn partial_key(left: &[u8], right: &[u8]) -> u64 {
+    let pack = |b: &[u8]| b.iter().fold(b.len() as u64, |x, &b| x << 8 | u64::from(b));
+    pack(left).wrapping_mul(0xA24B_AED4_963E_E407) ^ pack(right).wrapping_mul(0x9FB2_1C65_1E98_DF25)
+}
+
+/// Bytes of the character that begins with `b`, 0 for a byte that begins none.
+pub(crate) const fn char_len(b: u8) -> usize {
+    match b {
+        0..0x80 => 1,
+        0xC2..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0..0xF5 => 4,
+        _ => 0,
+    }
+}
+
+const fn continues(b: u8) -> bool {
+    b & 0xC0 == 0x80
+}
+
+impl Bridges {
+    pub(crate) fn new() -> Self {
+        Self {
+            ascii: vec![0; 256],
+            filter: vec![0; 1 << (FILTER_BITS - 6)],
+            gate: vec![0; 1024],
+            partial: Vec::new(),
+        }
+    }
+
+    /// Takes in the pairs of a token.
+    pub(crate) fn add(&mut self, token: &[u8]) {
+        for k in 1..token.len() {
+            if continues(token[k]) {
+                continue;
+            }
+            let mut i = k - 1;
+            while i > 0 && continues(token[i]) {
+                i -= 1;
+            }
+            let (left, rest) = (&token[i..k], &token[k..]);
+            let n = char_len(token[k]);
+            let right = &rest[..rest.len().min(n)];
+            let whole_left = !continues(left[0]);
+            if n == 0 || (whole_left && char_len(left[0]) != left.len()) {
+                continue; // not UTF-8, so in no text
+            }
+            if whole_left && right.len() == n {
+                self.add_pair(code_point(left, 0).0, code_point(right, 0).0);
+                continue;
+            }
+            let last = usize::from(left[left.len() - 1]);
+            self.gate[usize::from(right[0]) << 2 | last >> 6] |= 1 << (last & 63);
+            self.partial.push(partial_key(left, right));
+        }
+    }
+
+    fn add_pair(&mut self, a: u32, b: u32) {
+        if a < 128 && b < 128 {
+            self.ascii[(a << 1 | b >> 6) as usize] |= 1 << (b & 63);
+        } else {
+            let h = mix(a, b);
+            self.filter[h >> 6] |= 1 << (h & 63);
+        }
+    }
+
+    /// To be called after the last `add`.
+    pub(crate) fn finish(&mut self) {
+        self.partial.sort_unstable();
+        self.partial.dedup();
+    }
+
+    /// Sentencepiece texts write a space where the vocabulary writes `▁`: gives the pairs of the
+    /// one to the other.
+    pub(crate) fn alias_space(&mut self) {
+        let (space, bar) = (0x20, 0x2581);
+        for c in 0..128 {
+            if c == space {
+                continue;
+            }
+            if self.filter_has(bar, c) {
+                self.add_pair(space, c);
+            }
+            if self.filter_has(c, bar) {
+                self.add_pair(c, space);
+            }
+        }
+        if self.filter_has(bar, bar) {
+            self.add_pair(space, space);
+        }
+    }
+
+    #[inline]
+    fn filter_has(&self, a: u32, b: u32) -> bool {
+        let h = mix(a, b);
+        self.filter[h >> 6] >> (h & 63) & 1 != 0
+    }
+
+    /// Whether a token may hold ASCII characters `a` and `b` side by side.
+    #[inline]
+    pub(crate) fn ascii_pair(&self, a: u8, b: u8) -> bool {
+        self.ascii[(usize::from(a) << 1 | usize::from(b) >> 6) & 255] >> (b & 63) & 1 != 0
+    }
+
+    /// Whether a token may cross the character boundary at `at`, where the character before begins
+    /// at `prev`. `spm`: a space stands for `▁`.
+    #[inline]
+    pub(crate) fn crosses(&self, t: &[u8], prev: usize, at: usize, spm: bool) -> bool {
+        let (x, y) = (t[prev], t[at]);
+        if x < 0x80 && y < 0x80 && self.ascii_pair(x, y) {
+            return true;
+        }
+        if x >= 0x80 || y >= 0x80 {
+            let bar = |c: u32| if spm && c == 0x20 { 0x2581 } else { c };
+            if self.filter_has(bar(code_point(t, prev).0), bar(code_point(t, at).0)) {
+                return true;
+            }
+        }
+        let last = usize::from(t[at - 1]);
+        self.gate[usize::from(y) << 2 | last >> 6] >> (last & 63) & 1 != 0
+            && self.crosses_partial(&t[prev..at], &t[at..])
+    }
+
+    /// The rare part of `crosses`: patterns that begin or end within a character.
+    #[cold]
+    fn crosses_partial(&self, left: &[u8], right: &[u8]) -> bool {
+        let n = char_len(right[0]).min(right.len());
+        (0..left.len()).any(|i| {
+            (1..=n).any(|k| {
+                self.partial
+                    .binary_search(&partial_key(&left[i..], &right[..k]))
+                    .is_ok()
+            })
+        })
+    }
+
+    /// End of the unit that begins at `p` in `t` (which ends where the piece ends).
+    pub(crate) fn unit(&self, t: &[u8], p: usize, spm: bool) -> usize {
+        let mut prev = p;
+        loop {
+            let at = prev + char_len(t[prev]).max(1);
+            if at >= t.len() {
+                return t.len();
+            }
+            if !self.crosses(t, prev, at, spm) {
+                return at;
+            }
+            prev = at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_tokens_are_not_cut() {
+        let mut b = Bridges::new();
+        b.add("ab中".as_bytes());
+        b.add(&[0xB8, 0xAD, b'x']); // the end of 中, then x
+        b.add(&[b'q', 0xE4, 0xB8]); // q, then the beginning of 中
+        b.finish();
+        let text = "abc中x q中ba";
+        let units = |t: &str| {
+            let (mut out, mut p) = (Vec::new(), 0);
+            while p < t.len() {
+                let e = b.unit(t.as_bytes(), p, false);
+                out.push(t[p..e].to_owned());
+                p = e;
+            }
+            out
+        };
+        assert_eq!(units(text), ["ab", "c", "中x", " ", "q中", "b", "a"]);
+        assert_eq!(units("ab中中文x"), ["ab中", "中", "文", "x"]);
+    }
+
+    #[test]
+    fn a_space_has_the_pairs_of_the_bar() {
+        let mut b = Bridges::new();
+        b.add("▁a".as_bytes());
+        b.add("b▁".as_bytes());
+        b.add("中▁".as_bytes());
+        b.finish();
+        b.alias_space();
+        assert_eq!(b.unit(b" ab cd", 0, true), 2);
+        assert_eq!(b.unit(b"b cd", 0, true), 2);
+        assert_eq!(b.unit("中 c".as_bytes(), 0, true), 4);
+        assert_eq!(b.unit(b"  ", 0, true), 1);
+    }
+}

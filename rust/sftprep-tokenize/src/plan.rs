@@ -1,0 +1,387 @@
+//! The fast plan: everything that encoding needs, compiled from a `tokenizer.json` whose every part
+//! is known. Where any part is not, there is no plan and the reason is kept.
+
+use crate::added::{AddedToken, Matcher, Pattern};
+use crate::bytes::{char_to_byte, fallback_byte};
+use crate::cache::{Entry, INLINE, Long, SHORT, Table, UNIT, key_of};
+use crate::cut::Bridges;
+use crate::load::File;
+use crate::merge::{Merger, Merges};
+use crate::split::Split;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// When a sentencepiece text gets a dummy space in front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    Never,
+    /// Every piece of text between added tokens (`Prepend`).
+    Always,
+    /// Every piece that does not begin with a space (`Metaspace`, `always`).
+    Unspaced,
+    /// The same, but only at the beginning of the text (`Metaspace`, `first`).
+    First,
+}
+
+/// The kind of tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    ByteLevel(Split),
+    SentencePiece(Prefix),
+}
+
+/// A compiled tokenizer.
+pub(crate) struct Plan {
+    pub(crate) family: Family,
+    /// The normalizer is NFC.
+    pub(crate) nfc: bool,
+    /// Some token of the vocabulary is not what merging its bytes gives, and whole pre-tokens that
+    /// are in the vocabulary are not merged.
+    pub(crate) units_differ: bool,
+    /// Ids of single bytes (byte-level), or of `<0xNN>`.
+    pub(crate) bytes: Vec<u32>,
+    /// Sentencepiece: ids of single characters, sorted by character.
+    pub(crate) chars: Vec<[u32; 2]>,
+    pub(crate) merges: Merges,
+    pub(crate) bridges: Bridges,
+    /// The vocabulary as pieces of text and what they encode to.
+    pub(crate) seeds: Table,
+    pub(crate) long_seeds: Long,
+    pub(crate) raw: Matcher,
+    pub(crate) normalized: Matcher,
+}
+
+/// An id larger than this is no vocabulary of ours.
+const MAX_ID: u32 = 1 << 24;
+
+type Refused = String;
+
+impl Plan {
+    /// Compiles a file. `added` are the added tokens as `tokenizers` numbers them, `patterns` the
+    /// texts that it looks for.
+    pub(crate) fn compile(
+        json: &[u8],
+        added: &[AddedToken],
+        raw: &[Pattern],
+        normalized: &[Pattern],
+    ) -> Result<Self, Refused> {
+        let file: File<'_> =
+            serde_json::from_slice(json).map_err(|e| format!("no plain BPE model: {e}"))?;
+        let m = &file.model;
+        let spm = m.byte_fallback == Some(true);
+        if m.kind.as_deref().is_some_and(|k| k != "BPE") {
+            return Err(format!(
+                "the model is {}",
+                m.kind.as_deref().unwrap_or("unknown")
+            ));
+        }
+        if m.dropout.is_some_and(|d| d != 0.0) {
+            return Err("the model drops merges at random".to_owned());
+        }
+        let affix = |a: &Option<String>| a.as_deref().is_some_and(|a| !a.is_empty());
+        if affix(&m.continuing_subword_prefix) || affix(&m.end_of_word_suffix) {
+            return Err("the model marks words by prefix or suffix".to_owned());
+        }
+        let (family, nfc) = if spm {
+            (spm_family(&file)?, false)
+        } else {
+            byte_family(&file)?
+        };
+        if spm && !normalized.is_empty() {
+            let t = added
+                .iter()
+                .find(|t| t.normalized)
+                .map_or("", |t| t.content.as_str());
+            return Err(format!(
+                "added token {t:?} is looked for in normalized text"
+            ));
+        }
+        if spm && m.ignore_merges == Some(true) {
+            return Err("sentencepiece model with ignore_merges".to_owned());
+        }
+        let matcher = |p: &[Pattern]| {
+            Matcher::new(p.to_vec()).ok_or_else(|| "two added tokens of one text".to_owned())
+        };
+        let mut plan = Self {
+            family,
+            nfc,
+            units_differ: false,
+            bytes: Vec::new(),
+            chars: Vec::new(),
+            merges: Merges::default(),
+            bridges: Bridges::new(),
+            seeds: Table::default(),
+            long_seeds: Long::default(),
+            raw: matcher(raw)?,
+            normalized: matcher(normalized)?,
+        };
+        plan.read_model(&file, m.ignore_merges == Some(true))?;
+        Ok(plan)
+    }
+
+    pub(crate) fn spm(&self) -> bool {
+        matches!(self.family, Family::SentencePiece(_))
+    }
+
+    fn read_model(&mut self, file: &File<'_>, ignore_merges: bool) -> Result<(), Refused> {
+        let vocab = &file.model.vocab.0;
+        let mut ids: HashMap<&str, u32> = HashMap::with_capacity(vocab.len());
+        let mut tokens: HashMap<u32, &str> = HashMap::with_capacity(vocab.len());
+        for (token, id) in vocab {
+            if *id > MAX_ID || token.is_empty() {
+                return Err(format!("odd vocabulary entry {token:?} with id {id}"));
+            }
+            let again = ids.insert(token, *id).is_some() || tokens.insert(*id, token).is_some();
+            if again {
+                return Err(format!("token {token:?} or id {id} stands twice"));
+            }
+        }
+        self.read_symbols(&ids)?;
+        let mut rules = Vec::with_capacity(file.model.merges.0.len());
+        let mut joined = String::new();
+        for (rank, (a, b)) in file.model.merges.0.iter().enumerate() {
+            joined.clear();
+            joined.push_str(a);
+            joined.push_str(b);
+            let id = |t: &str| {
+                ids.get(t)
+                    .copied()
+                    .ok_or_else(|| format!("merge of unknown {t:?}"))
+            };
+            if self.spm()
+                && [&**a, &**b, &joined]
+                    .iter()
+                    .any(|t| fallback_byte(t).is_some())
+            {
+                return Err("a merge of byte tokens".to_owned());
+            }
+            rules.push([id(a)?, id(b)?, rank as u32, id(&joined)?]);
+        }
+        self.merges = Merges::new(&rules);
+        let mut texts = Vec::with_capacity(vocab.len());
+        for (token, id) in vocab {
+            if let Some(text) = self.text_of(token) {
+                self.bridges.add(&text.1);
+                texts.push((text.0, *id));
+            }
+        }
+        self.bridges.finish();
+        if self.spm() {
+            self.bridges.alias_space();
+        }
+        self.seed(&texts, ignore_merges);
+        Ok(())
+    }
+
+    /// Ids of bytes and characters.
+    fn read_symbols(&mut self, ids: &HashMap<&str, u32>) -> Result<(), Refused> {
+        self.bytes = vec![u32::MAX; 256];
+        let mut chars = Vec::new();
+        #[allow(clippy::iter_over_hash_type)] // sorted below
+        for (token, &id) in ids {
+            let mut it = token.chars();
+            let single = it.next().filter(|_| it.next().is_none());
+            match (self.family, single) {
+                (Family::ByteLevel(_), Some(c)) => {
+                    if let Some(b) = char_to_byte(c) {
+                        self.bytes[usize::from(b)] = id;
+                    }
+                }
+                (Family::SentencePiece(_), Some(c)) => chars.push([c as u32, id]),
+                (Family::SentencePiece(_), None) => {
+                    // `tokenizers` looks for capital hexadecimal digits.
+                    if let Some(b) =
+                        fallback_byte(token).filter(|b| *token == format!("<0x{b:02X}>"))
+                    {
+                        self.bytes[usize::from(b)] = id;
+                    }
+                }
+                _ => {}
+            }
+        }
+        chars.sort_unstable();
+        self.chars = chars;
+        // Bytes that no UTF-8 text holds may be missing.
+        let missing = (0..=255u8).find(|b| {
+            self.bytes[usize::from(*b)] == u32::MAX && !matches!(b, 0xC0 | 0xC1 | 0xF5..)
+        });
+        missing.map_or(Ok(()), |b| {
+            Err(format!("the vocabulary has no token for byte {b:#04x}"))
+        })
+    }
+
+    /// The text that a token stands for (with spaces for `▁`), and the bytes whose neighbourhood
+    /// counts for cuts; `None` for tokens that no text becomes.
+    fn text_of<'t>(&self, token: &'t str) -> Option<(Vec<u8>, Cow<'t, [u8]>)> {
+        if self.spm() {
+            let text = token.replace('▁', " ").into_bytes();
+            return (!token.contains(' ')).then_some((text, Cow::Borrowed(token.as_bytes())));
+        }
+        let bytes: Option<Vec<u8>> = token.chars().map(char_to_byte).collect();
+        bytes.map(|b| (b.clone(), Cow::Owned(b)))
+    }
+
+    /// Encodes the vocabulary into the seed tables.
+    fn seed(&mut self, texts: &[(Vec<u8>, u32)], ignore_merges: bool) {
+        let mut merger = Merger::default();
+        let mut entries = Vec::with_capacity(texts.len());
+        for (text, id) in texts {
+            if std::str::from_utf8(text).is_err() {
+                continue; // a part of a character: no piece of text is that
+            }
+            self.merge(&mut merger, text);
+            if ignore_merges && merger.ids != [*id] {
+                self.units_differ = true;
+                merger.clear();
+                merger.push(*id, text.len() as u32);
+            }
+            if text.len() > SHORT {
+                self.long_seeds.insert(text, &merger.ids, &merger.lens);
+            } else if merger.ids.len() <= INLINE {
+                entries.push(Entry::inline(key_of(text), &merger.ids, &merger.lens));
+            }
+        }
+        self.seeds = Table::with_room(entries.len());
+        for entry in entries {
+            self.seeds.insert(entry);
+        }
+    }
+
+    /// Encodes one unit by merging: `merger` then holds its tokens.
+    pub(crate) fn merge(&self, merger: &mut Merger, unit: &[u8]) {
+        merger.clear();
+        if self.spm() {
+            let text = std::str::from_utf8(unit).unwrap_or_default();
+            for c in text.chars() {
+                let code = if c == ' ' { 0x2581 } else { c as u32 };
+                match self.chars.binary_search_by_key(&code, |x| x[0]) {
+                    Ok(i) => merger.push(self.chars[i][1], c.len_utf8() as u32),
+                    Err(_) if c == ' ' => {
+                        // `▁` itself is unknown: its three bytes, of which one is in the text.
+                        for (b, len) in [(0xE2, 1), (0x96, 0), (0x81, 0)] {
+                            merger.push(self.bytes[b], len);
+                        }
+                    }
+                    Err(_) => {
+                        let bytes = c.encode_utf8(&mut [0; 4]).to_owned().into_bytes();
+                        for b in bytes {
+                            merger.push(self.bytes[usize::from(b)], 1);
+                        }
+                    }
+                }
+            }
+        } else {
+            for b in unit {
+                merger.push(self.bytes[usize::from(*b)], 1);
+            }
+        }
+        merger.run(&self.merges);
+    }
+
+    /// What units that are not a whole pre-token add to their keys.
+    #[inline]
+    pub(crate) fn unit_mark(&self) -> u128 {
+        if self.units_differ { UNIT } else { 0 }
+    }
+
+    /// The kind in words.
+    pub(crate) fn name(&self) -> String {
+        match self.family {
+            Family::ByteLevel(s) => {
+                let nfc = if self.nfc { ", NFC" } else { "" };
+                format!(
+                    "byte-level BPE, {:?} words, {} digits{nfc}",
+                    s.word, s.digits
+                )
+            }
+            Family::SentencePiece(p) => format!("sentencepiece BPE, {p:?} dummy prefix"),
+        }
+    }
+}
+
+fn is_type(json: &Value, name: &str) -> bool {
+    json.get("type").is_some_and(|t| t == name)
+}
+
+/// The parts of a `Sequence`, or the one part, or none.
+fn parts<'v>(json: &'v Value, list: &str) -> Vec<&'v Value> {
+    if json.is_null() {
+        return Vec::new();
+    }
+    if !is_type(json, "Sequence") {
+        return vec![json];
+    }
+    let inner = json.get(list).and_then(Value::as_array);
+    inner
+        .map(|a| a.iter().flat_map(|v| parts(v, list)).collect())
+        .unwrap_or_default()
+}
+
+fn shown(json: &Value) -> String {
+    let text = json.to_string();
+    let short: String = text.chars().take(160).collect();
+    if short.len() < text.len() {
+        short + " ..."
+    } else {
+        short
+    }
+}
+
+fn byte_family(file: &File<'_>) -> Result<(Family, bool), Refused> {
+    let mut nfc = false;
+    for part in parts(&file.normalizer, "normalizers") {
+        if !is_type(part, "NFC") {
+            return Err(format!("unknown normalizer {}", shown(part)));
+        }
+        nfc = true;
+    }
+    let split = Split::from_pre_tokenizer(&file.pre_tokenizer)
+        .ok_or_else(|| format!("unknown pre-tokenizer {}", shown(&file.pre_tokenizer)))?;
+    Ok((Family::ByteLevel(split), nfc))
+}
+
+fn spm_family(file: &File<'_>) -> Result<Family, Refused> {
+    let (mut replaced, mut prefix) = (false, Prefix::Never);
+    for part in parts(&file.normalizer, "normalizers") {
+        let bar = |key: &str| part.get(key).is_some_and(|v| v == "▁");
+        if is_type(part, "Prepend") && bar("prepend") && prefix == Prefix::Never {
+            prefix = Prefix::Always;
+        } else if is_type(part, "Replace")
+            && bar("content")
+            && part.pointer("/pattern/String").is_some_and(|v| v == " ")
+        {
+            replaced = true;
+        } else {
+            return Err(format!("unknown normalizer {}", shown(part)));
+        }
+    }
+    for part in parts(&file.pre_tokenizer, "pretokenizers") {
+        let unsplit = part.get("split").is_some_and(|v| v == false);
+        let space = part.pointer("/pattern/String").is_some_and(|v| v == " ");
+        if is_type(part, "Split") && replaced && space {
+            continue; // the normalizer has left no space to split at
+        }
+        let bar = part.get("replacement").is_some_and(|v| v == "▁");
+        if !is_type(part, "Metaspace") || !bar || !unsplit || prefix != Prefix::Never {
+            return Err(format!("unknown pre-tokenizer {}", shown(part)));
+        }
+        let scheme = part
+            .get("prepend_scheme")
+            .and_then(Value::as_str)
+            .unwrap_or("always");
+        let never = part.get("add_prefix_space").is_some_and(|v| v == false);
+        replaced = true;
+        prefix = match scheme {
+            _ if never => Prefix::Never,
+            "always" => Prefix::Unspaced,
+            "first" => Prefix::First,
+            _ => Prefix::Never,
+        };
+    }
+    if replaced {
+        Ok(Family::SentencePiece(prefix))
+    } else {
+        Err("spaces are not written as ▁".to_owned())
+    }
+}
