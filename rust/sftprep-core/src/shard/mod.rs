@@ -1,1 +1,52 @@
-//! shard
+//! Shards: tokenized documents on disk, first as a temporary segment, then as packed Arrow files
+//! with a sidecar, a ledger and a manifest that can be verified.
+//!
+//! FORMAT.md is the normative description of everything written here. The order of a run:
+//!
+//! ```text
+//! OutputDir::open ─ LedgerWriter + SegmentWriter (rows in input order)
+//!                 ─ SegmentReader, ShardPlan ─ write_shard × n (any thread, any order)
+//!                 ─ write_huggingface_files ─ Manifest::new ─ OutputDir::commit
+//! ```
+
+mod canonical;
+mod checks;
+mod columns;
+mod hashed;
+mod huggingface;
+mod ipc;
+mod ledger;
+mod manifest;
+mod mapped;
+mod output;
+mod reader;
+mod segment;
+#[cfg(test)]
+mod testing;
+mod totals;
+mod verify;
+mod writer;
+
+pub use columns::{DATA_COLUMNS, FLAG_STRADDLES, FLAG_TRAINED, RowSums};
+pub use hashed::Digest;
+pub use huggingface::{INFO_NAME, STATE_NAME, write_huggingface_files};
+pub use ledger::{LEDGER_NAME, LedgerFiles, LedgerRow, LedgerWriter, Outcome, REJECTS_NAME};
+pub use manifest::{
+    BatchInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo, MANIFEST_NAME, Manifest, PackingInfo,
+    REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
+};
+pub use output::OutputDir;
+pub use reader::{RowView, ShardReader, SpansView};
+pub use segment::{DocMeta, DocumentPiece, SegmentReader, SegmentWriter};
+pub use totals::{ByCode, SourceTotals, Totals};
+pub use verify::{Finding, Mode, VerifyReport, verify};
+pub use writer::{BATCH_ROWS, BATCH_TOKENS, ShardInfo, ShardPlan, write_shard};
+
+use std::path::Path;
+
+use crate::error::Result;
+
+/// Size and hashes of a file on disk, as the manifest gives them for inputs and tokenizer files.
+pub fn digest_file(path: &Path) -> Result<Digest> {
+    hashed::digest_file(path)
+}

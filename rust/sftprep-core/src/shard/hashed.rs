@@ -1,0 +1,155 @@
+//! A file that knows its own hashes by the time it is written.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::error::{Code, Error, Result};
+
+/// Bytes gathered before a write call; larger slices go out directly.
+const BUFFER: usize = 256 << 10;
+
+/// Size and hashes of a file, the hashes in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// Bytes.
+    pub bytes: u64,
+    /// XXH3, 128 bits, seed 0, big-endian: quick to check.
+    pub xxh3_128: String,
+    /// BLAKE3, 256 bits: identity.
+    pub blake3: String,
+}
+
+/// Both hashes of what passes by.
+#[derive(Default)]
+pub(super) struct Hashes {
+    bytes: u64,
+    quick: Xxh3,
+    strong: blake3::Hasher,
+}
+
+impl Hashes {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.quick.update(bytes);
+        self.strong.update(bytes);
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest {
+            bytes: self.bytes,
+            xxh3_128: format!("{:032x}", self.quick.digest128()),
+            blake3: self.strong.finalize().to_hex().to_string(),
+        }
+    }
+}
+
+/// A file under `NAME.tmp` that is hashed while it is written and gets its name when it is whole.
+pub(super) struct HashedFile {
+    out: BufWriter<File>,
+    hashes: Hashes,
+    temporary: PathBuf,
+    path: PathBuf,
+    sealed: bool,
+}
+
+impl HashedFile {
+    /// Starts the file that will be called `path`.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = File::create(&temporary)
+            .map_err(|error| Error::io(Code::OutputIo, &temporary, &error))?;
+        Ok(Self {
+            out: BufWriter::with_capacity(BUFFER, file),
+            hashes: Hashes::default(),
+            temporary,
+            path: path.to_owned(),
+            sealed: false,
+        })
+    }
+
+    /// Bytes written so far.
+    pub(super) fn position(&self) -> u64 {
+        self.hashes.bytes
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hashes.update(bytes);
+        let written = self.out.write_all(bytes);
+        written.map_err(|error| self.failed(&error))
+    }
+
+    /// Writes zeros up to the next multiple of 64.
+    pub(super) fn pad(&mut self) -> Result<()> {
+        let zeros = [0; 64];
+        let over = (self.position() % 64) as usize;
+        if over > 0 {
+            self.write(&zeros[over..])
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the file durable and gives it its name. A failed sync is final: the page may be
+    /// marked clean by then, so trying again would lie.
+    pub(super) fn seal(mut self) -> Result<Digest> {
+        let synced = self
+            .out
+            .flush()
+            .and_then(|()| self.out.get_ref().sync_all());
+        let named = synced.and_then(|()| fs::rename(&self.temporary, &self.path));
+        named.map_err(|error| self.failed(&error))?;
+        self.sealed = true;
+        Ok(self.hashes.digest())
+    }
+
+    fn failed(&self, error: &std::io::Error) -> Error {
+        Error::io(Code::OutputIo, &self.path, error)
+    }
+}
+
+impl Drop for HashedFile {
+    fn drop(&mut self) {
+        if !self.sealed {
+            // Best effort: the work area it lies in is removed with everything in it.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Writes a small file in one go, durable and under its name only when whole.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<Digest> {
+    let mut file = HashedFile::create(path)?;
+    file.write(bytes)?;
+    file.seal()
+}
+
+/// Hashes of a file on disk.
+pub(super) fn digest_file(path: &Path) -> Result<Digest> {
+    let failed = |error: &std::io::Error| Error::io(Code::SourceUnreadable, path, error);
+    let mut file = File::open(path).map_err(|error| failed(&error))?;
+    let mut hashes = Hashes::default();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hashes.digest()),
+            Ok(n) => hashes.update(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+/// Makes renames inside a folder durable. Windows has no such call and needs none.
+pub(super) fn sync_dir(dir: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|error| Error::io(Code::OutputIo, dir, &error))?;
+    let _ = dir;
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! The output folder: refused if it is in use, filled in a work area, complete or not there.
+//!
+//! All files are made in a work area (`.work-*` inside the folder, or a hidden sibling when an old
+//! dataset is to be replaced) and get their place at the very end, the manifest last. A run that
+//! dies leaves a folder without a manifest, which no reader takes for a dataset and which the next
+//! run cleans up.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Code, Error, Result};
+
+use super::hashed::{sync_dir, write_whole};
+use super::huggingface::{INFO_NAME, STATE_NAME};
+use super::ledger::{LEDGER_NAME, REJECTS_NAME};
+use super::manifest::{MANIFEST_NAME, REPORT_NAME};
+
+/// Name of the lock file.
+const LOCK_NAME: &str = ".sftprep.lock";
+
+/// What a work area's name begins with.
+const WORK_PREFIX: &str = ".work-";
+
+/// An output folder that this run, and no other, is writing to. Dropped without
+/// [`commit`](Self::commit), it leaves things as they were.
+#[derive(Debug)]
+pub struct OutputDir {
+    target: PathBuf,
+    /// Everything this run writes is below it.
+    work: PathBuf,
+    lock: Option<File>,
+    created: bool,
+    replaces: bool,
+    committed: bool,
+    /// Files that `commit` has put in their place so far.
+    placed: Vec<PathBuf>,
+}
+
+/// What was found in the output folder.
+enum Found {
+    /// Nothing, or what a run that died left behind.
+    Free,
+    /// Something that sftprep wrote, and nothing else.
+    Dataset,
+    /// This, which sftprep did not write.
+    Foreign(String),
+}
+
+impl OutputDir {
+    /// Takes possession of the output folder; `tag` (a hash of the configuration, say) names the
+    /// work area.
+    ///
+    /// # Errors
+    ///
+    /// `output.exists` for a folder with something in it (with `overwrite`: for one with something
+    /// in it that sftprep did not write), `output.locked` if another run has it, `output.io` and
+    /// `output.disk_full` from the system.
+    pub fn open(target: &Path, overwrite: bool, tag: &str) -> Result<Self> {
+        let target = std::path::absolute(target).map_err(|error| io(target, &error))?;
+        let created = !target.exists();
+        fs::create_dir_all(&target).map_err(|error| io(&target, &error))?;
+        let lock = lock(&target)?;
+        let mut output = Self {
+            work: target.join(format!("{WORK_PREFIX}{tag}")),
+            lock: Some(lock),
+            created,
+            replaces: false,
+            committed: true, // nothing to undo yet
+            placed: Vec::new(),
+            target,
+        };
+        match look(&output.target)? {
+            Found::Free => output.sweep()?,
+            Found::Dataset if overwrite => {
+                output.replaces = true;
+                output.work = output.sibling()?;
+                remove(&output.work)?; // of a run that died
+            }
+            Found::Dataset => return Err(output.exists("it holds a dataset", true)),
+            Found::Foreign(name) => {
+                return Err(output.exists(&format!("sftprep did not write {name:?} in it"), false));
+            }
+        }
+        output.committed = false;
+        for dir in [output.files(), output.scratch()] {
+            fs::create_dir_all(&dir).map_err(|error| io(&dir, &error))?;
+        }
+        Ok(output)
+    }
+
+    /// Folder for the files of the dataset.
+    pub fn files(&self) -> PathBuf {
+        if self.replaces {
+            self.work.clone()
+        } else {
+            self.work.join("files")
+        }
+    }
+
+    /// Folder for temporary files.
+    pub fn scratch(&self) -> PathBuf {
+        self.work.join(".scratch")
+    }
+
+    /// Refuses to go on when the disk has less room than `needed` bytes.
+    pub fn check_space(&self, needed: u64) -> Result<()> {
+        let free = fs4::available_space(&self.work).map_err(|error| io(&self.work, &error))?;
+        if free >= needed {
+            return Ok(());
+        }
+        let message = format!("{} needed, {} free", human(needed), human(free));
+        Err(Error::new(Code::OutputDiskFull, message)
+            .at_path(&self.target)
+            .hint("free space there or choose another --out"))
+    }
+
+    /// Puts all files in their place, the manifest last.
+    pub fn commit(mut self, manifest: &[u8]) -> Result<()> {
+        remove(&self.scratch())?;
+        let files = self.files();
+        if self.replaces {
+            write_whole(&files.join(MANIFEST_NAME), manifest)?;
+            sync_dir(&files)?;
+            self.swap()?;
+        } else {
+            for name in list(&files)? {
+                let place = self.target.join(&name);
+                fs::rename(files.join(&name), &place).map_err(|error| io(&place, &error))?;
+                self.placed.push(place);
+            }
+            sync_dir(&self.target)?;
+            // Beside its place, for a rename within one folder.
+            let temporary = self.work.join(MANIFEST_NAME);
+            write_whole(&temporary, manifest)?;
+            let place = self.target.join(MANIFEST_NAME);
+            fs::rename(&temporary, &place).map_err(|error| io(&place, &error))?;
+            sync_dir(&self.target)?;
+        }
+        self.committed = true;
+        remove(&self.work)?;
+        self.unlock();
+        Ok(())
+    }
+
+    /// Exchanges the work area and the old dataset.
+    fn swap(&self) -> Result<()> {
+        let parent = self.target.parent().unwrap_or(&self.target);
+        exchange(&self.work, &self.target).map_err(|error| {
+            io(&self.target, &error).hint(format!(
+                "the new dataset could not be put in its place \
+                in {}; the old one is untouched",
+                parent.display()
+            ))
+        })?;
+        sync_dir(parent)
+    }
+
+    /// Removes what a run that died left behind.
+    fn sweep(&self) -> Result<()> {
+        for name in list(&self.target)? {
+            if name != LOCK_NAME {
+                remove(&self.target.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hidden sibling in which a replacement is made.
+    fn sibling(&self) -> Result<PathBuf> {
+        let (Some(parent), Some(name)) = (self.target.parent(), self.target.file_name()) else {
+            let error = Error::new(Code::OutputExists, "the root folder cannot be replaced");
+            return Err(error.at_path(&self.target));
+        };
+        Ok(parent.join(format!(".{}.sftprep-new", name.to_string_lossy())))
+    }
+
+    fn exists(&self, what: &str, replaceable: bool) -> Error {
+        let hint = if replaceable {
+            "choose another folder, or add --overwrite to replace it"
+        } else {
+            "choose another folder; --overwrite replaces only what sftprep wrote"
+        };
+        let message = format!("the output folder is not empty: {what}");
+        Error::new(Code::OutputExists, message)
+            .at_path(&self.target)
+            .hint(hint)
+    }
+
+    /// Removes the lock file, then lets go of it.
+    fn unlock(&mut self) {
+        if let Some(file) = self.lock.take() {
+            // After a swap the lock file went away with the old dataset.
+            let _ = fs::remove_file(self.target.join(LOCK_NAME));
+            drop(file);
+        }
+    }
+}
+
+impl Drop for OutputDir {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Best effort: the next run sweeps what is left, as long as it finds the work area.
+            let gone = self.placed.iter().all(|path| fs::remove_file(path).is_ok());
+            if gone {
+                let _ = fs::remove_dir_all(&self.work);
+            }
+        }
+        self.unlock();
+        if self.created {
+            let _ = fs::remove_dir(&self.target); // only if it is empty
+        }
+    }
+}
+
+/// Takes the lock of a folder, or says who has it.
+fn lock(target: &Path) -> Result<File> {
+    let path = target.join(LOCK_NAME);
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| io(&path, &error))?;
+    match fs4::FileExt::try_lock(&file) {
+        Ok(()) => {}
+        Err(fs4::TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let message = format!("another run is writing here ({})", holder.trim());
+            return Err(Error::new(Code::OutputLocked, message)
+                .at_path(target)
+                .hint("wait for it to end, or choose another --out"));
+        }
+        Err(fs4::TryLockError::Error(error)) => return Err(io(&path, &error)),
+    }
+    // For whoever finds the folder locked; the lock itself is the system's.
+    let noted = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "process {}", std::process::id()));
+    noted.map_err(|error| io(&path, &error))?;
+    Ok(file)
+}
+
+/// What the folder holds.
+fn look(target: &Path) -> Result<Found> {
+    let names = list(target)?;
+    if let Some(name) = names.iter().find(|name| !is_ours(name)) {
+        return Ok(Found::Foreign(name.clone()));
+    }
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let died = names.iter().any(|name| name.starts_with(WORK_PREFIX));
+    if has(MANIFEST_NAME) {
+        return Ok(Found::Dataset);
+    }
+    match names.into_iter().find(|name| name != LOCK_NAME) {
+        // `datasets` uses some of these names too: without a manifest, only a work area proves
+        // that they are ours.
+        Some(name) if !died => Ok(Found::Foreign(name)),
+        _ => Ok(Found::Free),
+    }
+}
+
+/// Whether sftprep, or `datasets` reading what sftprep wrote, makes files of that name.
+fn is_ours(name: &str) -> bool {
+    let fixed = [
+        LOCK_NAME,
+        MANIFEST_NAME,
+        REPORT_NAME,
+        LEDGER_NAME,
+        REJECTS_NAME,
+        STATE_NAME,
+        INFO_NAME,
+    ];
+    let arrow = Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "arrow")
+        && ["data-", "spans-", "cache-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+    arrow || fixed.contains(&name) || name.starts_with(WORK_PREFIX)
+}
+
+/// Names in a folder, sorted.
+pub(super) fn list(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|error| io(dir, &error))? {
+        let entry = entry.map_err(|error| io(dir, &error))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a file or a folder with all that is in it; never follows a link.
+fn remove(path: &Path) -> Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(path, &error)),
+    };
+    let removed = if kind.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.map_err(|error| io(path, &error))
+}
+
+/// Exchanges two folders of one parent, at once where the system can.
+fn exchange(new: &Path, old: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+            Ok(()) => return Ok(()),
+            // Some file systems cannot; two renames can.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let aside = new.with_extension("sftprep-old");
+    fs::rename(old, &aside)?;
+    if let Err(error) = fs::rename(new, old) {
+        fs::rename(&aside, old)?;
+        return Err(error);
+    }
+    fs::rename(&aside, new)
+}
+
+fn human(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (unit, shift) in units {
+        if bytes >> shift > 0 {
+            return format!("{:.1} {unit}", bytes as f64 / (1u64 << shift) as f64);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::io(Code::OutputIo, path, error)
+}
