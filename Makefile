@@ -17,8 +17,9 @@ PROFILE ?= quick
 JOBS ?=
 CARGO_JOBS := $(if $(JOBS),-j$(JOBS))
 CARGO := cargo
-# The extension module is tested through Python; its crate links against no interpreter.
-RUST_TESTS := --workspace --exclude sftprep-python
+# The whole workspace, although the extension module is tested through Python: with it selected,
+# the dependencies have the features that `maturin` built them with, and are not built twice.
+RUST_TESTS := --workspace
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 RUST_SOURCES := $(shell find rust -type f -not -path '*/target/*' \
