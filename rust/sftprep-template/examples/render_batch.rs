@@ -5,12 +5,13 @@
 //! `"add_generation_prompt": false, "special_tokens": {}, "kwargs": {}}`
 //!
 //! answers `{"ok": true, "text": ..., "same": true}` (`same`: tracing gives the same text) or
-//! `{"ok": false, "code": ..., "error": ...}`. A line without a template uses the one before.
+//! `{"ok": false, "code": ..., "error": ...}`. With `"label": true` the answer also holds the
+//! turns and spans (`stop_tokens`: list of strings). A line without a template uses the one before.
 
 use std::io::{BufRead, Write};
 
 use serde_json::{Value, json};
-use sftprep_template::{ChatTemplate, Clock, Data, Map, Request};
+use sftprep_template::{ChatTemplate, Clock, Data, Map, OnDrop, Request, SpanOptions, Turn};
 
 fn data(value: &Value) -> Data {
     match value {
@@ -81,13 +82,65 @@ fn answer(template: &Result<ChatTemplate, sftprep_template::TemplateError>, row:
         _ => false,
     };
     match plain {
-        Ok(text) => json!({"ok": true, "text": text, "same": same}),
+        Ok(text) => {
+            let mut answer = json!({"ok": true, "text": text, "same": same});
+            if row["label"] == json!(true) {
+                answer["label"] = label(template, &request, row);
+            }
+            answer
+        }
         Err(error) => {
             let mut answer = failed(&error);
             answer["same"] = json!(same);
             answer
         }
     }
+}
+
+fn label(template: &ChatTemplate, request: &Request<'_>, row: &Value) -> Value {
+    let stops = row["stop_tokens"].as_array().into_iter().flatten();
+    let options = SpanOptions {
+        stop_tokens: stops
+            .filter_map(|stop| stop.as_str().map(str::to_owned))
+            .collect(),
+        dropped: if row["strict"] == json!(true) {
+            OnDrop::Refuse
+        } else {
+            OnDrop::Allow
+        },
+        ..SpanOptions::default()
+    };
+    let labelled = match template.session().label(request, &options) {
+        Ok(labelled) => labelled,
+        Err(error) => return json!({"ok": false, "error": error.to_string()}),
+    };
+    let turn = |turn: &Turn| {
+        json!({"message": turn.message, "method": format!("{:?}", turn.method),
+               "ranges": turn.ranges, "stop": turn.stop, "dropped": turn.dropped,
+               "tags_agree": turn.tags_agree})
+    };
+    let turns: Vec<Value> = labelled
+        .turns
+        .iter()
+        .map(|result| match result {
+            Ok(proven) => turn(proven),
+            Err(refusal) => json!({"message": refusal.message, "around": refusal.around,
+                                   "rule": format!("{:?}", refusal.rule), "detail": refusal.detail}),
+        })
+        .collect();
+    let spans: Vec<Value> = labelled
+        .spans
+        .iter()
+        .map(|span| {
+            json!([
+                span.start,
+                span.end,
+                format!("{:?}", span.kind),
+                span.message
+            ])
+        })
+        .collect();
+    json!({"turns": turns, "spans": spans})
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 /// One JSON value as a template receives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub enum Data {
     /// JSON `null`, Python `None`.
+    #[default]
     Null,
     /// JSON `true` or `false`.
     Bool(bool),
@@ -67,6 +68,18 @@ impl Data {
         }
     }
 
+    /// JSON's name of the type: `null`, `bool`, `number`, `string`, `array` or `object`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "bool",
+            Self::Int(_) | Self::BigInt(_) | Self::Float(_) => "number",
+            Self::Str(_) => "string",
+            Self::List(_) => "array",
+            Self::Map(_) => "object",
+        }
+    }
+
     /// The items of an array.
     pub fn as_list(&self) -> Option<&[Data]> {
         match self {
@@ -86,6 +99,11 @@ impl Map {
     /// An object without entries.
     pub const fn new() -> Self {
         Self(Vec::new())
+    }
+
+    /// An object without entries, with room for some.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
     }
 
     /// The value under `key`.

@@ -46,6 +46,7 @@ mod parser;
 mod pyformat;
 mod request;
 mod resolve;
+mod spans;
 mod strftime;
 mod template;
 mod tests;
@@ -61,5 +62,9 @@ pub use clock::Clock;
 pub use data::{Data, Map};
 pub use error::{ErrorKind, TemplateError};
 pub use request::Request;
+pub use spans::{
+    Declaration, KindSpan, Labelled, Method, OnDrop, Refusal, Rule, Session, SpanKind, SpanOptions,
+    StartConvention, Turn,
+};
 pub use template::{ChatTemplate, Origin, Rendered, Segment};
 pub use trace::{Leaf, LeafKind};

@@ -198,6 +198,9 @@ pub(crate) struct Out {
     pub text: String,
     pub runs: Vec<Run>,
     pub trace: bool,
+    /// A string under construction, not the output: input text in it stays open to whoever
+    /// writes it out.
+    pub building: bool,
 }
 
 impl Out {
@@ -212,8 +215,8 @@ impl Out {
     pub(crate) fn with_capacity(trace: bool, bytes: usize) -> Self {
         Self {
             text: String::with_capacity(bytes),
-            runs: Vec::new(),
             trace,
+            ..Self::default()
         }
     }
 
@@ -222,7 +225,8 @@ impl Out {
     pub(crate) fn push(&mut self, text: &str, origin: Origin, src: u32, tag: Tag) {
         self.text.push_str(text);
         if self.trace {
-            self.mark(origin, src, tag);
+            let open = self.building && origin & LEAF != 0;
+            self.mark(origin, src, if open { tag & GENERATION } else { tag });
         }
     }
 
@@ -285,7 +289,9 @@ impl Out {
             Runs::Many(_) => {
                 let whole = text.as_str();
                 text.each_run(|range, origin, src, own| {
-                    self.push(&whole[range], origin, src, merge_tags(own, tag));
+                    self.text.push_str(&whole[range]);
+                    let open = self.building && origin & LEAF != 0;
+                    self.mark(origin, src, if open { own } else { merge_tags(own, tag) });
                 });
             }
         }

@@ -148,7 +148,10 @@ impl<'t> Interp<'t> {
 
     /// A new buffer for a string built now.
     pub(crate) fn buffer(&self, capacity: usize) -> Out {
-        Out::with_capacity(self.trace, capacity)
+        Out {
+            building: true,
+            ..Out::with_capacity(self.trace, capacity)
+        }
     }
 
     fn enter(&mut self, scope: &'t Scope) {

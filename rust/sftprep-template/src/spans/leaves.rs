@@ -1,0 +1,176 @@
+//! Rule D: which fields of a message reached its span.
+
+use super::pieces::Pieces;
+use crate::data::{Data, Map};
+
+/// A text field of a message with the path that origins use.
+struct Field<'d> {
+    path: String,
+    text: &'d str,
+}
+
+/// What a span lacks.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// Paths of fields that did not reach the text at all or only in part.
+    pub fields: Vec<String>,
+    /// All of them are reasoning, as a field or inside of the content.
+    pub only_reasoning: bool,
+}
+
+/// Compares the text fields of a message with what lies in `ranges`.
+pub(super) fn missing(
+    message: &Map,
+    pieces: &Pieces<'_>,
+    index: u32,
+    ranges: &[(usize, usize)],
+) -> Missing {
+    let mut fields = Vec::new();
+    for (key, value) in message.iter() {
+        if matches!(
+            &**key,
+            "content" | "tool_calls" | "reasoning_content" | "thinking" | "reasoning"
+        ) {
+            collect(value, (**key).to_owned(), &mut fields, 0);
+        }
+    }
+    let reasoning = |path: &str| path.starts_with("reasoning") || path.starts_with("thinking");
+    let mut found = Missing {
+        fields: Vec::new(),
+        only_reasoning: true,
+    };
+    let mut reasoning_seen = false;
+    let mut reasoning_lost = None;
+    for field in &fields {
+        if field.text.trim().is_empty() || skipped(&field.path) {
+            continue;
+        }
+        let lost = lost_text(field, pieces, index, ranges);
+        if reasoning(&field.path) {
+            // The same reasoning under several names: one of them is enough.
+            reasoning_seen |= lost.is_none();
+            if lost.is_some() {
+                reasoning_lost.get_or_insert_with(|| field.path.clone());
+            }
+        } else if let Some(lost) = lost {
+            found.only_reasoning &= lost == Lost::Thought;
+            found.fields.push(field.path.clone());
+        }
+    }
+    if let Some(path) = reasoning_lost
+        && !reasoning_seen
+    {
+        found.fields.push(path);
+    }
+    found
+}
+
+/// Ids and types of calls are bookkeeping that most templates leave out.
+fn skipped(path: &str) -> bool {
+    path.starts_with("tool_calls")
+        && (path.ends_with(".id") || path.ends_with(".type") || path.ends_with("].name"))
+}
+
+fn collect<'d>(value: &'d Data, path: String, fields: &mut Vec<Field<'d>>, depth: u32) {
+    match value {
+        Data::Str(text) => fields.push(Field { path, text }),
+        Data::List(items) if depth < 32 => {
+            for (index, item) in items.iter().enumerate() {
+                collect(item, format!("{path}[{index}]"), fields, depth + 1);
+            }
+        }
+        Data::Map(map) if depth < 32 => {
+            let is_part = map.contains_key("type") && map.contains_key("text");
+            for (key, item) in map.iter() {
+                if !(is_part && &**key == "type") {
+                    collect(item, format!("{path}.{key}"), fields, depth + 1);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Lost {
+    /// Only text inside of think marks.
+    Thought,
+    Text,
+}
+
+/// What of a field is not in the ranges; `None` if all that matters is there.
+fn lost_text(
+    field: &Field<'_>,
+    pieces: &Pieces<'_>,
+    index: u32,
+    ranges: &[(usize, usize)],
+) -> Option<Lost> {
+    let mut covered: Vec<(usize, usize)> = Vec::new();
+    let mut inexact = false;
+    for piece in pieces.of(index) {
+        let Some(leaf) = piece.leaf else { continue };
+        let leaf = &pieces.rendered.leaves[leaf as usize];
+        let inside = ranges
+            .iter()
+            .any(|(from, to)| piece.start >= *from && piece.end <= *to);
+        let mixed = leaf.kind == crate::trace::LeafKind::Mixed;
+        let parent = field.path.starts_with(leaf.path.as_str()) && piece.source.is_none();
+        if !inside || !(leaf.path == field.path || mixed || parent) {
+            continue;
+        }
+        match piece.source {
+            Some(source) if leaf.path == field.path => {
+                covered.push((source as usize, source as usize + piece.end - piece.start));
+            }
+            _ => inexact = true,
+        }
+    }
+    if covered.is_empty() {
+        return if inexact { None } else { Some(Lost::Text) };
+    }
+    if inexact {
+        return None;
+    }
+    covered.sort_unstable();
+    let mut at = 0;
+    let mut lost = Vec::new();
+    for (from, to) in covered {
+        if from > at {
+            lost.push((at, from));
+        }
+        at = at.max(to);
+    }
+    lost.push((at, field.text.len()));
+    let mut worst = None;
+    for (from, to) in lost {
+        match field
+            .text
+            .get(from..to.max(from))
+            .map(|text| classify(field.text, text, from))
+        {
+            Some(None) => {}
+            Some(Some(Lost::Thought)) => worst = worst.or(Some(Lost::Thought)),
+            _ => return Some(Lost::Text),
+        }
+    }
+    worst
+}
+
+/// White space and think marks that the template writes itself are no loss.
+fn classify(whole: &str, lost: &str, from: usize) -> Option<Lost> {
+    let bare = lost.trim();
+    let is_mark = |text: &str| {
+        text.is_empty()
+            || (text.starts_with(['<', '[']) && text.ends_with(['>', ']']) && !text.contains('\n'))
+    };
+    if is_mark(bare) {
+        return None;
+    }
+    let closes = ["</think>", "[/THINK]", "</seed:think>", "</thought>"];
+    let thought = closes.iter().any(|close| {
+        whole[..from + lost.len()].trim_end().ends_with(close)
+            || lost.contains(close) && lost.trim_end().ends_with(close)
+            || whole[from + lost.len()..].trim_start().starts_with(close)
+    });
+    Some(if thought { Lost::Thought } else { Lost::Text })
+}

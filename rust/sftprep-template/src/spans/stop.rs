@@ -1,0 +1,202 @@
+//! Rule E: where a turn ends.
+
+use super::header::place_key;
+use super::pieces::Pieces;
+use super::{MAX_CACHE, Rule, Session, SpanOptions};
+use crate::data::{Data, Map};
+use crate::request::Request;
+
+/// End of the span and the stop token, or why there is none.
+pub(super) type End = Result<(usize, Option<(usize, usize)>), (Rule, String, usize)>;
+
+impl Session<'_> {
+    /// `last`: end of the message's own text (or the start, if it has none); `window`: end of
+    /// what the template wrote for the message.
+    pub(super) fn end(
+        &mut self,
+        request: &Request<'_>,
+        options: &SpanOptions,
+        pieces: &Pieces<'_>,
+        index: u32,
+        last: usize,
+        window: usize,
+    ) -> End {
+        if let Some((from, to)) = find(pieces, options, last, window) {
+            return Ok((last + to, Some((last + from, last + to))));
+        }
+        self.unfinished(request, options, pieces, index, last, window)
+    }
+
+    /// No stop token in the window.
+    fn unfinished(
+        &mut self,
+        request: &Request<'_>,
+        options: &SpanOptions,
+        pieces: &Pieces<'_>,
+        index: u32,
+        last: usize,
+        window: usize,
+    ) -> End {
+        // A stop token right after the window: after the loop, or the next role's token.
+        let after = &pieces.text[window..];
+        let skipped = after.len() - after.trim_start().len();
+        let next = pieces.list.get(pieces.index_at(window + skipped));
+        let literal = next.filter(|piece| !piece.input);
+        if let Some(piece) = literal {
+            let rest = &after[skipped..];
+            let named = options.stop_tokens.iter().filter(|stop| !stop.is_empty());
+            let found = named
+                .filter(|stop| rest.starts_with(stop.as_str()))
+                .map(String::len)
+                .max();
+            let special = (piece.special && piece.owner.is_none())
+                .then_some(piece.end - (window + skipped))
+                .filter(|len| *len <= rest.len());
+            if let Some(len) = found.or(special)
+                && pieces.text[last..window].trim().is_empty()
+            {
+                let from = window + skipped;
+                return Ok((from + len, Some((from, from + len))));
+            }
+        }
+        if !options.allow_no_stop {
+            return Err((Rule::E, "no stop token follows the turn".into(), window));
+        }
+        let has_successor = index as usize + 1 < request.messages.len();
+        if !has_successor && self.stops_when_followed(request, options, index) {
+            let detail = "the template writes a stop token only when another message follows, so \
+                          the last turn would teach the model never to stop";
+            return Err((Rule::E, detail.into(), window));
+        }
+        let trimmed = last + pieces.text[last..window].trim_end().len();
+        Ok((trimmed, None))
+    }
+
+    /// Whether the same turn would get a stop token if a user message followed.
+    fn stops_when_followed(
+        &mut self,
+        request: &Request<'_>,
+        options: &SpanOptions,
+        index: u32,
+    ) -> bool {
+        let key = place_key(request, index);
+        if let Some(known) = self.stops.get(&key) {
+            return *known;
+        }
+        let mut messages = request.messages.to_vec();
+        let user: Map = [
+            ("role", Data::from("user")),
+            ("content", Data::from("Zq7xprobe")),
+        ]
+        .into_iter()
+        .collect();
+        messages.push(Data::Map(user));
+        let found = self
+            .probe(request, &messages, false, request.kwargs)
+            .is_some_and(|rendered| {
+                let view = Pieces::new(&rendered);
+                let Some(last) = view.of(index).map(|piece| piece.end).max() else {
+                    return false;
+                };
+                let window = super::turn::window_end(&view, index, last);
+                let tail = &view.text[last..window];
+                last_known(tail, &options.stop_tokens).is_some()
+                    || last_special(&view, last, window).is_some()
+                    || last_stop_mark(tail).is_some()
+            });
+        if self.stops.len() >= MAX_CACHE {
+            self.stops.clear();
+        }
+        self.stops.insert(key, found);
+        found
+    }
+}
+
+/// The stop token in a window, relative to `last`.
+pub(super) fn find(
+    pieces: &Pieces<'_>,
+    options: &SpanOptions,
+    last: usize,
+    window: usize,
+) -> Option<(usize, usize)> {
+    let tail = &pieces.text[last..window];
+    if let Some((from, to)) =
+        last_known(tail, &options.stop_tokens).or_else(|| last_special(pieces, last, window))
+    {
+        // Some templates close a turn twice; what follows the first close is not the turn's.
+        let stop = &tail[from..to];
+        let from = tail.find(stop).unwrap_or(from);
+        return Some((from, from + stop.len()));
+    }
+    let (from, to) = last_stop_mark(tail)?;
+    let rest = tail[to..].trim_end();
+    let frame = rest.contains(['<', ':']) || rest.split_whitespace().count() > 1;
+    Some((from, if frame { to } else { to + rest.len() }))
+}
+
+/// The last of the caller's stop tokens in `tail`.
+fn last_known(tail: &str, stops: &[String]) -> Option<(usize, usize)> {
+    stops
+        .iter()
+        .filter(|stop| !stop.is_empty())
+        .filter_map(|stop| tail.rfind(stop.as_str()).map(|at| (at, at + stop.len())))
+        .max_by_key(|(from, to)| (*to, usize::MAX - from))
+}
+
+/// The last special-token variable in the window.
+fn last_special(pieces: &Pieces<'_>, last: usize, window: usize) -> Option<(usize, usize)> {
+    pieces
+        .list
+        .iter()
+        .rev()
+        .find(|piece| piece.special && piece.start >= last && piece.end <= window)
+        .map(|piece| (piece.start - last, piece.end - last))
+}
+
+/// The last piece of text that is written like a control token: `<...>` or `[...]`.
+pub(super) fn last_mark(tail: &str) -> Option<(usize, usize)> {
+    let trimmed = tail.trim_end();
+    let close = trimmed.chars().next_back()?;
+    let open = match close {
+        '>' => '<',
+        ']' => '[',
+        _ => {
+            // A mark may be followed by text of the same window.
+            let at = trimmed.rfind(['>', ']'])?;
+            return last_mark(&trimmed[..=at]);
+        }
+    };
+    let from = trimmed.rfind(open)?;
+    let inside = &trimmed[from + 1..trimmed.len() - 1];
+    let plain = !inside.is_empty() && !inside.contains(['\n', '{', '}', '"']);
+    plain.then_some((from, trimmed.len()))
+}
+
+/// The last mark that does not begin something else.
+pub(super) fn last_stop_mark(tail: &str) -> Option<(usize, usize)> {
+    let mut rest = tail;
+    loop {
+        let (from, to) = last_mark(rest)?;
+        if !is_opener(&rest[from..to]) {
+            return Some((from, to));
+        }
+        rest = &rest[..from];
+    }
+}
+
+/// A mark that begins the next turn instead of ending this one.
+fn is_opener(mark: &str) -> bool {
+    let lower = mark.to_lowercase();
+    [
+        "im_start",
+        "start_header",
+        "start_of_turn",
+        "start_of_role",
+        "assistant",
+        "[inst]",
+        "begin",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
+        && !lower.contains('/')
+}
