@@ -206,9 +206,8 @@ pub(crate) struct Out {
 impl Out {
     pub(crate) fn new(trace: bool) -> Self {
         Self {
-            text: String::new(),
-            runs: Vec::new(),
             trace,
+            ..Self::default()
         }
     }
 

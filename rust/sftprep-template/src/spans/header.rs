@@ -125,14 +125,12 @@ impl Session<'_> {
             .filter(|p| p.owner.is_some())
             .map(|p| p.end)
             .max();
-        headers.tail = text[owned.unwrap_or(0)..].to_owned();
+        text[owned.unwrap_or(0)..].clone_into(&mut headers.tail);
         match self.probe(request, before, false, request.kwargs) {
             Some(plain) => {
                 headers.switched = plain.text != *text;
-                headers.extra = text
-                    .strip_prefix(plain.text.as_str())
-                    .unwrap_or_default()
-                    .to_owned();
+                let extra = text.strip_prefix(plain.text.as_str()).unwrap_or_default();
+                extra.clone_into(&mut headers.extra);
             }
             // Only with the prompt can this prefix be rendered: it is a prompt, then.
             None => headers.switched = true,

@@ -114,7 +114,7 @@ fn inside(pieces: &Pieces<'_>, turn: &Turn, range: (u32, u32)) -> Vec<KindSpan> 
                 );
             }
             (Some(SpanKind::ToolCall), _) => {
-                push(&mut spans, from, to, SpanKind::ToolCall, message)
+                push(&mut spans, from, to, SpanKind::ToolCall, message);
             }
             (_, Some(after)) => push(&mut spans, from, to, after, message),
             (before, None) => {

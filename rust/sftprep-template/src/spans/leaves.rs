@@ -67,8 +67,9 @@ pub(super) fn missing(
 
 /// Ids and types of calls are bookkeeping that most templates leave out.
 fn skipped(path: &str) -> bool {
+    let last = path.rsplit('.').next();
     path.starts_with("tool_calls")
-        && (path.ends_with(".id") || path.ends_with(".type") || path.ends_with("].name"))
+        && (matches!(last, Some("id" | "type")) || path.ends_with("].name"))
 }
 
 fn collect<'d>(value: &'d Data, path: String, fields: &mut Vec<Field<'d>>, depth: u32) {

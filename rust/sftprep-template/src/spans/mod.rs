@@ -245,9 +245,9 @@ impl Session<'_> {
         turn::refuse_overlaps(&mut turns, &pieces);
         let spans = kinds::partition(request, &pieces, &turns);
         Ok(Labelled {
+            rendered,
             spans,
             turns,
-            rendered,
         })
     }
 

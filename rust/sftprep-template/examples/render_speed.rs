@@ -1,0 +1,99 @@
+//! Times rendering: reads requests as `render_batch` does, renders each many times with origins
+//! off, on, and labelled, and prints microseconds per conversation as one JSON object.
+
+use std::io::BufRead;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use sftprep_template::{ChatTemplate, Clock, Data, Map, Request, SpanOptions};
+
+fn data(value: &Value) -> Data {
+    match value {
+        Value::Null => Data::Null,
+        Value::Bool(flag) => Data::Bool(*flag),
+        Value::Number(number) => number_data(&number.to_string()),
+        Value::String(text) => Data::from(text.as_str()),
+        Value::Array(items) => Data::List(items.iter().map(data).collect()),
+        Value::Object(map) => Data::Map(map.iter().map(|(k, v)| (k.as_str(), data(v))).collect()),
+    }
+}
+
+fn number_data(text: &str) -> Data {
+    if text.contains(['.', 'e', 'E']) {
+        return Data::Float(text.parse().unwrap_or(f64::NAN));
+    }
+    text.parse()
+        .map_or_else(|_| Data::BigInt(text.into()), Data::Int)
+}
+
+const ROUNDS: u32 = 300;
+
+struct Row {
+    messages: Vec<Data>,
+    tools: Option<Vec<Data>>,
+    special: Vec<(String, String)>,
+}
+
+fn row(value: &Value) -> Row {
+    let list = |value: &Value| {
+        value
+            .as_array()
+            .map(|items| items.iter().map(data).collect())
+    };
+    let special = value["special_tokens"].as_object().into_iter().flatten();
+    Row {
+        messages: list(&value["messages"]).unwrap_or_default(),
+        tools: list(&value["tools"]),
+        special: special
+            .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned()))
+            .collect(),
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut rows = Vec::new();
+    let mut template = ChatTemplate::compile("template", "")?;
+    for line in std::io::stdin().lock().lines() {
+        let value: Value = serde_json::from_str(&line?)?;
+        if let Some(source) = value["template"].as_str() {
+            template = ChatTemplate::compile("template", source)?;
+        }
+        rows.push(row(&value));
+    }
+    let kwargs = Map::new();
+    let requests: Vec<Request<'_>> = rows
+        .iter()
+        .map(|row| Request {
+            tools: row.tools.as_deref(),
+            special_tokens: &row.special,
+            ..Request::new(&row.messages, &kwargs, Clock::date(2025, 6, 30))
+        })
+        .collect();
+    let mut session = template.session();
+    let options = SpanOptions::default();
+    let time = |work: &mut dyn FnMut(&Request<'_>)| {
+        let mut best = f64::MAX;
+        for _ in 0..5 {
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                requests.iter().for_each(&mut *work);
+            }
+            let each = start.elapsed().as_secs_f64() / f64::from(ROUNDS) / requests.len() as f64;
+            best = best.min(each * 1e6);
+        }
+        (best * 100.0).round() / 100.0
+    };
+    let mut bytes = 0;
+    let plain = time(&mut |request| bytes += template.render(request).map_or(0, |t| t.len()));
+    let traced =
+        time(&mut |request| bytes += template.render_traced(request).map_or(0, |t| t.text.len()));
+    let labelled = time(&mut |request| {
+        bytes += session
+            .label(request, &options)
+            .map_or(0, |l| l.spans.len());
+    });
+    let report = json!({"plain_us": plain, "traced_us": traced, "labelled_us": labelled,
+                        "checksum": bytes});
+    std::io::Write::write_all(&mut std::io::stdout(), report.to_string().as_bytes())?;
+    Ok(())
+}
