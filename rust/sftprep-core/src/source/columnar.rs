@@ -1,19 +1,20 @@
 //! Rows of Parquet and Arrow files, one record batch in memory at a time.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use sftprep_template::Data;
 
 use super::arrow_data;
+use super::bounded::BoundedFile;
 use super::bytes::{ByteStream, Raw, Stamp};
+use super::ipc::IpcStream;
 use super::reader::Budget;
 use super::{Compression, InputFile, Kind};
 use crate::error::{Code, Error, Result};
@@ -21,11 +22,14 @@ use crate::types::{RowPlace, Rows, SourceId};
 
 /// Rows decoded from Parquet at a time.
 const BATCH_ROWS: usize = 1024;
+/// Rows below which no file is suspicious.
+const BOMB_ROWS: u64 = 100_000_000;
+/// Rows per byte of the file above which it is refused.
+const BOMB_RATIO: u64 = 1000;
 
 enum Batches {
     Parquet(ParquetRecordBatchReader),
-    File(Box<FileReader<BufReader<File>>>),
-    Stream(Box<StreamReader<BufReader<File>>>),
+    Arrow(Box<IpcStream>),
 }
 
 /// Where the bytes came from, and what is left to be checked about them.
@@ -81,7 +85,7 @@ impl Columnar {
     }
 
     fn new(
-        mut file: File,
+        file: File,
         kind: Kind,
         path: PathBuf,
         origin: Origin,
@@ -90,7 +94,7 @@ impl Columnar {
         let file_bytes = file.metadata().map_or(0, |meta| meta.len());
         let batches = guarded(&path, || match kind {
             Kind::Parquet => open_parquet(file, &path),
-            _ => open_arrow(&mut file, &path),
+            _ => open_arrow(file, &path),
         })?;
         arrow_data::check_schema(&batches.schema()).map_err(|message| {
             Error::new(Code::SourceKind, message)
@@ -122,6 +126,7 @@ impl Columnar {
             if batch.num_rows() == 0 {
                 continue;
             }
+            self.check_bomb(batch.num_rows() - start)?;
             let row_bytes = (batch.get_array_memory_size() / batch.num_rows()).max(1) as u64;
             room = room.min((budget.bytes() / row_bytes).max(1));
             let left = batch.num_rows() - start;
@@ -165,15 +170,26 @@ impl Columnar {
         stream.finish()
     }
 
+    /// Rows that take no bytes can be declared without end.
+    fn check_bomb(&self, more: usize) -> Result<()> {
+        let rows = self.row.saturating_add(more as u64);
+        if rows <= BOMB_ROWS || rows / BOMB_RATIO < self.file_bytes {
+            return Ok(());
+        }
+        let message = format!("{} bytes hold {rows} rows", self.file_bytes);
+        Err(Error::new(Code::SourceBomb, message)
+            .at_path(&self.path)
+            .hint("drop columns that hold only nulls"))
+    }
+
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Self { batches, path, .. } = self;
         guarded(path, || {
             let next = match batches {
-                Batches::Parquet(reader) => reader.next(),
-                Batches::File(reader) => reader.next(),
-                Batches::Stream(reader) => reader.next(),
+                Batches::Parquet(reader) => reader.next().transpose(),
+                Batches::Arrow(stream) => stream.next(),
             };
-            next.transpose().map_err(|error| arrow_error(path, &error))
+            next.map_err(|error| arrow_error(path, &error))
         })
     }
 
@@ -189,8 +205,7 @@ impl Batches {
     fn schema(&self) -> SchemaRef {
         match self {
             Self::Parquet(reader) => arrow_array::RecordBatchReader::schema(reader),
-            Self::File(reader) => reader.schema(),
-            Self::Stream(reader) => reader.schema(),
+            Self::Arrow(stream) => stream.schema(),
         }
     }
 }
@@ -201,18 +216,19 @@ fn open_parquet(mut file: File, path: &Path) -> Result<Batches> {
         let message = "the Parquet file does not end with its footer";
         return Err(truncated(path, message));
     }
-    ParquetRecordBatchReaderBuilder::try_new(file)
+    BoundedFile::new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::try_new)
         .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
         .map(Batches::Parquet)
         .map_err(|error| parquet_error(path, &error))
 }
 
-fn open_arrow(file: &mut File, path: &Path) -> Result<Batches> {
+fn open_arrow(mut file: File, path: &Path) -> Result<Batches> {
     let io = |error: std::io::Error| Error::io(Code::SourceUnreadable, path, &error);
     let mut head = Vec::new();
-    file.take(6).read_to_end(&mut head).map_err(io)?;
+    (&mut file).take(6).read_to_end(&mut head).map_err(io)?;
     let is_file = head == b"ARROW1";
-    if is_file && last_bytes(file, 6, path)? != b"ARROW1" {
+    if is_file && last_bytes(&mut file, 6, path)? != b"ARROW1" {
         return Err(truncated(
             path,
             "the Arrow file does not end with its footer",
@@ -227,14 +243,26 @@ fn open_arrow(file: &mut File, path: &Path) -> Result<Batches> {
     if head.is_empty() {
         return Err(truncated(path, "the Arrow file is empty"));
     }
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
-    let file = BufReader::new(file.try_clone().map_err(io)?);
-    let opened = if is_file {
-        FileReader::try_new(file, None).map(|reader| Batches::File(Box::new(reader)))
+    let start = if is_file {
+        stream_start(&mut file).map_err(io)?
     } else {
-        StreamReader::try_new(file, None).map(|reader| Batches::Stream(Box::new(reader)))
+        0
     };
-    opened.map_err(|error| arrow_error(path, &error))
+    file.seek(SeekFrom::Start(start)).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    IpcStream::open(file, length.saturating_sub(start))
+        .map(|stream| Batches::Arrow(Box::new(stream)))
+        .map_err(|error| arrow_error(path, &error))
+}
+
+/// In a file, the stream stands between the magic word and the footer. The word is padded with
+/// zeros, to 8 bytes by most writers, to 64 by some.
+fn stream_start(file: &mut File) -> std::io::Result<u64> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(8))?;
+    file.take(256).read_to_end(&mut head)?;
+    let zeros = head.iter().take_while(|byte| **byte == 0).count() as u64;
+    Ok(8 + zeros / 4 * 4)
 }
 
 fn last_bytes(file: &mut File, count: i64, path: &Path) -> Result<Vec<u8>> {
@@ -285,3 +313,7 @@ fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> Error {
         .at_path(path)
         .hint("fetch the file again, or rewrite it with the tool that made it")
 }
+
+#[cfg(test)]
+#[path = "columnar_tests.rs"]
+mod tests;

@@ -15,9 +15,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 mod arrow_data;
+mod bounded;
 mod buffer;
 mod bytes;
 mod columnar;
+mod ipc;
 mod lines;
 mod reader;
 mod resolve;

@@ -243,7 +243,7 @@ fn inspect(path: &Path, name: String) -> Result<InputFile> {
 }
 
 fn check_magic(path: &Path, head: &[u8], kind: Kind, compression: Compression) -> Result<()> {
-    if head.len() < 4 {
+    if head.len() < 8 {
         return Ok(()); // the reader says what so short a file of this kind means
     }
     let seen = Compression::from_magic(head);

@@ -89,7 +89,7 @@ fn kinds_are_by_extension_confirmed_by_the_first_bytes() {
     }
     let dir = Dir::with(&["a.jsonl.gz", "b.parquet", "c.arrow", "e.csv"]);
     fs::write(dir.path("d.jsonl"), b"PAR1....").unwrap();
-    fs::write(dir.path("f.json"), b"\x1f\x8b\x08\0\0\0").unwrap();
+    fs::write(dir.path("f.json"), b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
     fs::write(dir.path("a.jsonl.gz"), b"{\"a\":1}\n").unwrap();
     fs::write(dir.path("b.parquet"), b"ARROW1\0\0").unwrap();
     fs::write(dir.path("c.arrow"), b"{\"a\":1}\n").unwrap();
@@ -112,7 +112,7 @@ fn kinds_are_by_extension_confirmed_by_the_first_bytes() {
         ),
         (
             "f.json",
-            "by its name the file is not compressed, by its first bytes (1f 8b 08 00 00 00) it is gzip",
+            "by its name the file is not compressed, by its first bytes (1f 8b 08 00 00 00 00 00) it is gzip",
         ),
         ("e.csv", "the extension .csv is not known"),
     ] {
