@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use flate2::bufread::GzDecoder;
@@ -190,18 +190,23 @@ pub(super) struct ByteStream {
 impl ByteStream {
     pub(super) fn open(input: &InputFile) -> Result<Self> {
         if input.is_stdin() {
-            let mut raw = Raw::new(Box::new(io::stdin()));
-            let head = raw
-                .peek(8)
-                .map_err(|error| Error::io(Code::SourceUnreadable, &input.path, &error))?;
-            let compression = Compression::from_magic(head);
-            return Self::new(raw, compression, input.path.clone(), None);
+            return Self::unnamed(Box::new(io::stdin()), &input.path);
         }
         let stamp = Stamp::of(input)?;
         let file = File::open(&input.path)
             .map_err(|error| Error::io(Code::SourceUnreadable, &input.path, &error))?;
         let raw = Raw::new(Box::new(file));
         Self::new(raw, input.compression, input.path.clone(), Some(stamp))
+    }
+
+    /// An input without a name that would say how it is compressed.
+    pub(super) fn unnamed(input: Box<dyn Read + Send>, path: &Path) -> Result<Self> {
+        let mut raw = Raw::new(input);
+        let head = raw
+            .peek(8)
+            .map_err(|error| Error::io(Code::SourceUnreadable, path, &error))?;
+        let compression = Compression::from_magic(head);
+        Self::new(raw, compression, path.to_path_buf(), None)
     }
 
     pub(super) fn new(
@@ -283,7 +288,7 @@ impl ByteStream {
         Ok((bytes, hash.to_hex().to_string()))
     }
 
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 

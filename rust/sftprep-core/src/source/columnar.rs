@@ -14,7 +14,7 @@ use sftprep_template::Data;
 use super::arrow_data;
 use super::bounded::BoundedFile;
 use super::bytes::{ByteStream, Raw, Stamp};
-use super::ipc::IpcStream;
+use super::ipc::{IpcFile, IpcStream};
 use super::reader::Budget;
 use super::{Compression, InputFile, Kind};
 use crate::error::{Code, Error, Result};
@@ -28,8 +28,10 @@ const BOMB_ROWS: u64 = 100_000_000;
 const BOMB_RATIO: u64 = 1000;
 
 enum Batches {
-    Parquet(ParquetRecordBatchReader),
-    Arrow(Box<IpcStream>),
+    /// With the number of its rows.
+    Parquet(Box<ParquetRecordBatchReader>, i64),
+    File(Box<IpcFile>),
+    Stream(Box<IpcStream>),
 }
 
 /// Where the bytes came from, and what is left to be checked about them.
@@ -150,7 +152,14 @@ impl Columnar {
     pub(super) fn raw_bytes(&self) -> u64 {
         match &self.origin {
             Origin::Spooled(bytes, _) => *bytes,
-            Origin::InPlace(_) => self.file_bytes.min(self.row),
+            Origin::InPlace(_) => match &self.batches {
+                Batches::Parquet(_, rows) => {
+                    let share = self.row as f64 / (*rows).max(1) as f64;
+                    (self.file_bytes as f64 * share) as u64
+                }
+                Batches::File(file) => file.bytes_read(),
+                Batches::Stream(stream) => stream.bytes_read(),
+            },
         }
     }
 
@@ -186,8 +195,9 @@ impl Columnar {
         let Self { batches, path, .. } = self;
         guarded(path, || {
             let next = match batches {
-                Batches::Parquet(reader) => reader.next().transpose(),
-                Batches::Arrow(stream) => stream.next(),
+                Batches::Parquet(reader, _) => reader.next().transpose(),
+                Batches::File(file) => file.next(),
+                Batches::Stream(stream) => stream.next(),
             };
             next.map_err(|error| arrow_error(path, &error))
         })
@@ -204,8 +214,9 @@ impl Columnar {
 impl Batches {
     fn schema(&self) -> SchemaRef {
         match self {
-            Self::Parquet(reader) => arrow_array::RecordBatchReader::schema(reader),
-            Self::Arrow(stream) => stream.schema(),
+            Self::Parquet(reader, _) => arrow_array::RecordBatchReader::schema(reader),
+            Self::File(file) => file.schema(),
+            Self::Stream(stream) => stream.schema(),
         }
     }
 }
@@ -218,8 +229,11 @@ fn open_parquet(mut file: File, path: &Path) -> Result<Batches> {
     }
     BoundedFile::new(file)
         .and_then(ParquetRecordBatchReaderBuilder::try_new)
-        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
-        .map(Batches::Parquet)
+        .and_then(|builder| {
+            let rows = builder.metadata().file_metadata().num_rows();
+            let reader = builder.with_batch_size(BATCH_ROWS).build()?;
+            Ok(Batches::Parquet(Box::new(reader), rows))
+        })
         .map_err(|error| parquet_error(path, &error))
 }
 
@@ -243,26 +257,14 @@ fn open_arrow(mut file: File, path: &Path) -> Result<Batches> {
     if head.is_empty() {
         return Err(truncated(path, "the Arrow file is empty"));
     }
-    let start = if is_file {
-        stream_start(&mut file).map_err(io)?
-    } else {
-        0
-    };
-    file.seek(SeekFrom::Start(start)).map_err(io)?;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
-    IpcStream::open(file, length.saturating_sub(start))
-        .map(|stream| Batches::Arrow(Box::new(stream)))
-        .map_err(|error| arrow_error(path, &error))
-}
-
-/// In a file, the stream stands between the magic word and the footer. The word is padded with
-/// zeros, to 8 bytes by most writers, to 64 by some.
-fn stream_start(file: &mut File) -> std::io::Result<u64> {
-    let mut head = Vec::new();
-    file.seek(SeekFrom::Start(8))?;
-    file.take(256).read_to_end(&mut head)?;
-    let zeros = head.iter().take_while(|byte| **byte == 0).count() as u64;
-    Ok(8 + zeros / 4 * 4)
+    let opened = if is_file {
+        IpcFile::open(file).map(|file| Batches::File(Box::new(file)))
+    } else {
+        IpcStream::open(file, length).map(|stream| Batches::Stream(Box::new(stream)))
+    };
+    opened.map_err(|error| arrow_error(path, &error))
 }
 
 fn last_bytes(file: &mut File, count: i64, path: &Path) -> Result<Vec<u8>> {
@@ -316,4 +318,4 @@ fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> Error {
 
 #[cfg(test)]
 #[path = "columnar_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -65,7 +65,7 @@ fn map() -> ArrayRef {
     Arc::new(map.finish())
 }
 
-fn batch() -> RecordBatch {
+pub(in crate::source) fn batch() -> RecordBatch {
     let words = ["x", "y", "x"].iter().map(|word| Some(*word));
     let mut dictionary = StringDictionaryBuilder::<Int32Type>::new();
     dictionary.extend(words);
@@ -172,16 +172,16 @@ fn ipc(batches: &[RecordBatch], compression: Option<CompressionType>, stream: bo
     let schema = batches[0].schema();
     if stream {
         let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-        batches
-            .iter()
-            .for_each(|batch| writer.write(batch).unwrap());
+        for batch in batches {
+            writer.write(batch).unwrap();
+        }
         writer.finish().unwrap();
         return writer.into_inner().unwrap();
     }
     let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema, options).unwrap();
-    batches
-        .iter()
-        .for_each(|batch| writer.write(batch).unwrap());
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
     writer.finish().unwrap();
     writer.into_inner().unwrap()
 }
@@ -220,7 +220,7 @@ fn read(name: &str, bytes: &[u8], options: ReadOptions) -> (Vec<Data>, Option<Er
     (rows, error, reader)
 }
 
-fn containers(batches: &[RecordBatch]) -> Vec<(&'static str, Vec<u8>)> {
+pub(in crate::source) fn containers(batches: &[RecordBatch]) -> Vec<(&'static str, Vec<u8>)> {
     let parquet = parquet(batches);
     vec![
         ("a.parquet.gz", gzip(&parquet)),

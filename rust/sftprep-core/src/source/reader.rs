@@ -235,28 +235,39 @@ fn open(file: &InputFile, source: SourceId, max_line_bytes: u64) -> Result<Open>
     if matches!(file.kind, Kind::Parquet | Kind::Arrow) && !file.is_stdin() {
         return Ok(Open::Columnar(Box::new(Columnar::open(file, source)?)));
     }
-    let mut stream = ByteStream::open(file)?;
-    let mut kind = file.kind;
-    if file.is_stdin() {
-        let head = stream.peek(8)?;
-        if let Some(columnar) = Kind::from_magic(head) {
-            let columnar = Columnar::spool(stream, columnar, source)?;
-            return Ok(Open::Columnar(Box::new(columnar)));
-        }
-        kind = Kind::Json; // its layout is looked at next
+    let stream = ByteStream::open(file)?;
+    let kind = if file.is_stdin() {
+        None
+    } else {
+        Some(file.kind)
+    };
+    open_stream(stream, kind, source, max_line_bytes)
+}
+
+/// Opens bytes of a kind, or of one that is to be seen from them.
+fn open_stream(
+    mut stream: ByteStream,
+    kind: Option<Kind>,
+    source: SourceId,
+    max_line_bytes: u64,
+) -> Result<Open> {
+    if kind.is_none()
+        && let Some(columnar) = Kind::from_magic(stream.peek(8)?)
+    {
+        let columnar = Columnar::spool(stream, columnar, source)?;
+        return Ok(Open::Columnar(Box::new(columnar)));
     }
     let mut text = TextBuffer::new(stream)?;
     let layout = match kind {
-        Kind::Json => values::layout(&mut text)?,
-        _ => Layout::Lines,
+        Some(Kind::JsonLines) => Layout::Lines,
+        _ => values::layout(&mut text)?,
     };
     let in_array = matches!(layout, Layout::Array);
-    Ok(match layout {
-        Layout::Lines => Open::Lines(Box::new(Lines::new(text, source, max_line_bytes))),
-        Layout::Array | Layout::Concatenated => {
-            let values = Values::new(text, source, max_line_bytes, in_array);
-            Open::Values(Box::new(values))
-        }
+    Ok(if matches!(layout, Layout::Lines) {
+        Open::Lines(Box::new(Lines::new(text, source, max_line_bytes)))
+    } else {
+        let values = Values::new(text, source, max_line_bytes, in_array);
+        Open::Values(Box::new(values))
     })
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Code;
-use crate::source::resolve;
+use crate::source::{columnar, resolve};
 use crate::types::{Record, RowPlace};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -343,6 +343,49 @@ fn after_an_error_the_next_input_can_be_read() {
     );
     assert_eq!(drain_any(&mut reader), (1, None));
     assert_eq!(reader.finished().len(), 1);
+}
+
+/// Hands out its bytes one at a time, as a slow pipe does.
+struct Drip(std::io::Cursor<Vec<u8>>);
+
+impl std::io::Read for Drip {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = into.len().min(1);
+        self.0.read(&mut into[..count])
+    }
+}
+
+#[test]
+fn what_standard_input_holds_is_seen_from_its_bytes() {
+    let lines = b"{\"a\":1}\n{}\n3\n";
+    let mut cases = vec![
+        ("lines", lines.to_vec()),
+        ("lines.gz", gzip(lines)),
+        ("lines.zst", zst(lines)),
+        ("array", b" [{}, {}, 3]".to_vec()),
+        ("array.gz", gzip(b"[{},{},3]")),
+        ("values", b"{\n}{}3".to_vec()),
+    ];
+    cases.extend(columnar::tests::containers(&[columnar::tests::batch()]));
+    for (name, bytes) in cases {
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        let length = bytes.len() as u64;
+        let pipe = Box::new(Drip(std::io::Cursor::new(bytes)));
+        let stream = ByteStream::unnamed(pipe, Path::new("-")).unwrap();
+        let mut open = open_stream(stream, None, 0, 1 << 20).unwrap();
+        let mut rows = Rows::default();
+        let budget = Budget {
+            bytes: 1 << 20,
+            rows: 100,
+        };
+        let more = match &mut open {
+            Open::Lines(lines) => lines.fill(&mut rows, &budget),
+            Open::Values(values) => values.fill(&mut rows, &budget),
+            Open::Columnar(columnar) => columnar.fill(&mut rows, &budget),
+        };
+        assert_eq!((more, rows.len()), (Ok(false), 3), "{name}");
+        assert_eq!(open.finish(), Ok((length, digest)), "{name}");
+    }
 }
 
 /// The slow reference: split at `\n`, drop blank lines, count everything.
