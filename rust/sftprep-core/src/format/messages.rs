@@ -55,7 +55,7 @@ pub(super) struct Turn {
 impl Turn {
     /// A message of a role and a text.
     pub(super) fn new(role: &str, content: Data) -> Self {
-        let mut message = Map::with_capacity(2);
+        let mut message = Map::new();
         message.insert("role", role.into());
         message.insert("content", content);
         Self {
@@ -212,7 +212,7 @@ fn take_weight(message: &mut Map, at: At<'_>) -> Result<f32, Reject> {
     if weight.is_finite() && weight >= 0.0 {
         return Ok(weight);
     }
-    let seen = seen.unwrap_or_default();
+    let seen = seen.unwrap_or(Data::Null);
     Err(wrong_type(
         &at.field("weight"),
         &seen,
@@ -223,7 +223,7 @@ fn take_weight(message: &mut Map, at: At<'_>) -> Result<f32, Reject> {
 fn content(message: &mut Map, role: &str, at: At<'_>, row: &mut Row<'_>) -> Result<(), Reject> {
     let value = match message.get_mut("content") {
         Some(Data::Str(_)) => return Ok(()),
-        Some(value) => std::mem::take(value),
+        Some(value) => std::mem::replace(value, Data::Null),
         None => Data::Null,
     };
     let wanted = "a string or a list of parts";

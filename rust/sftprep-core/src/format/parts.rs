@@ -173,7 +173,7 @@ fn text_of(part: Data, field: &str) -> Result<Arc<str>, Reject> {
 
 fn part_type(part: &Data) -> Data {
     let kind = part.as_map().and_then(|part| part.get("type"));
-    kind.cloned().unwrap_or_default()
+    kind.cloned().unwrap_or(Data::Null)
 }
 
 fn media(part: &Data, field: String) -> Reject {

@@ -38,7 +38,7 @@ impl<'a> Row<'a> {
         let value = match self.options.map.get(wanted) {
             // Two wanted names may share a column, so a mapped one is copied.
             Some(column) => look_up(&self.map, column)?.clone(),
-            None => std::mem::take(self.map.get_mut(wanted)?),
+            None => std::mem::replace(self.map.get_mut(wanted)?, Data::Null),
         };
         (value != Data::Null).then_some(value)
     }

@@ -30,7 +30,7 @@ pub(super) fn calls_of_message(
         let call = self::call(call, &field, row)?;
         message.insert("tool_calls", Data::List(vec![call]));
     } else if let Some(calls) = message.get_mut("tool_calls") {
-        let calls = std::mem::take(calls);
+        let calls = std::mem::replace(calls, Data::Null);
         let field = at.field("tool_calls");
         let calls = calls_in_list(calls, &field, row)?;
         if calls.is_empty() {
@@ -104,7 +104,7 @@ fn call(value: Data, field: &str, row: &mut Row<'_>) -> Result<Data, Reject> {
         }
         return Ok(Data::Map(call));
     }
-    let mut function = Map::with_capacity(2);
+    let mut function = Map::new();
     for name in ["name", "arguments"] {
         if let Some(value) = call.remove(name) {
             function.insert(name, value);
@@ -182,7 +182,7 @@ fn wrap(tool: Data, field: &str) -> Result<Data, Reject> {
     if tool.get("type").and_then(Data::as_str) == Some("function") {
         tool.remove("type");
     }
-    let mut wrapped = Map::with_capacity(2);
+    let mut wrapped = Map::new();
     wrapped.insert("type", "function".into());
     wrapped.insert("function", Data::Map(tool));
     Ok(Data::Map(wrapped))

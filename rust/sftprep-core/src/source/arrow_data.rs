@@ -95,7 +95,7 @@ fn zip<'a>(
     columns: impl Iterator<Item = &'a dyn Array>,
     rows: usize,
 ) -> Result<Vec<Map>, String> {
-    let mut maps = vec![Map::with_capacity(fields.len()); rows];
+    let mut maps = vec![Map::new(); rows];
     for (field, column) in fields.iter().zip(columns) {
         let name: Arc<str> = field.name().as_str().into();
         for (map, value) in maps.iter_mut().zip(values(column)?) {
