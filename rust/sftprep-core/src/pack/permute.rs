@@ -86,6 +86,14 @@ mod tests {
         }
     }
 
+    /// Computed from the words of FORMAT.md by another implementation.
+    #[test]
+    fn it_is_the_one_that_the_format_describes() {
+        let permutation = Permutation::new(9, derive_key(0, 1 << 32));
+        let all: Vec<u32> = (0..9).map(|index| permutation.apply(index)).collect();
+        assert_eq!(all, [7, 4, 8, 5, 1, 3, 2, 0, 6]);
+    }
+
     #[test]
     fn the_largest_domain_stays_in_range() {
         let permutation = Permutation::new(u32::MAX, derive_key(1, 2));

@@ -289,3 +289,26 @@ fn nothing_to_pack_is_an_empty_plan() {
         assert!((stats.fill - 1.0).abs() < f64::EPSILON);
     }
 }
+
+/// Rows of format version 1: the permutations are part of it.
+#[test]
+fn the_plan_is_that_of_format_version_1() {
+    let lengths: Vec<u32> = (0..40).map(|i| 5 + i * i % 17).collect();
+    let plan = plan(&lengths, 64, Strategy::Bfd, 0).unwrap();
+    let documents: Vec<Vec<u32>> = rows(&plan)
+        .iter()
+        .map(|row| row.iter().map(|piece| piece.document).collect())
+        .collect();
+    let expected: [&[u32]; 9] = [
+        &[27, 24, 10],
+        &[13, 30, 7],
+        &[34, 17, 0],
+        &[15, 28, 23, 11, 16, 33, 18, 35, 1],
+        &[26, 9, 25, 36],
+        &[21, 38, 4],
+        &[37, 20, 5, 12, 32],
+        &[39, 29, 22, 2, 19, 6],
+        &[8, 31, 3, 14],
+    ];
+    assert_eq!(documents, expected);
+}

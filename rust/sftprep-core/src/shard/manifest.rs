@@ -73,7 +73,7 @@ pub struct TokenizerInfo {
     pub name: String,
     /// BLAKE3 of each of its files, by file name.
     pub files: BTreeMap<String, String>,
-    /// Number of ids.
+    /// One more than the highest id, added tokens included; 0 if it is not known.
     pub vocab_size: u64,
     /// Control tokens by their role, such as `eos_token`.
     pub special_ids: BTreeMap<String, u64>,

@@ -59,6 +59,12 @@ impl OutputDir {
     pub fn open(target: &Path, overwrite: bool, tag: &str) -> Result<Self> {
         let target = std::path::absolute(target).map_err(|error| io(target, &error))?;
         let created = !target.exists();
+        if target.is_file() {
+            let message = "the output is a file, not a folder";
+            return Err(Error::new(Code::OutputExists, message)
+                .at_path(target)
+                .hint("choose another --out"));
+        }
         fs::create_dir_all(&target).map_err(|error| io(&target, &error))?;
         let lock = lock(&target)?;
         let mut output = Self {
@@ -144,7 +150,10 @@ impl OutputDir {
     }
 
     /// Exchanges the work area and the old dataset.
-    fn swap(&self) -> Result<()> {
+    fn swap(&mut self) -> Result<()> {
+        if cfg!(windows) {
+            self.lock = None; // a folder with an open file in it cannot be renamed there
+        }
         let parent = self.target.parent().unwrap_or(&self.target);
         exchange(&self.work, &self.target).map_err(|error| {
             io(&self.target, &error).hint(format!(

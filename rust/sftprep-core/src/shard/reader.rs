@@ -3,16 +3,18 @@
 //! Rows are found by the offsets in the manifest; no Arrow parser takes part. Every offset is
 //! checked before it is used, so a damaged or hostile file gives an error and never a crash.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::error::{Code, Error, Result};
 
-use super::manifest::{FileKind, Manifest};
+use super::manifest::{FileInfo, FileKind, Manifest};
 use super::mapped::MappedFile;
 
 /// A finished dataset, open for reading. Share it between threads as you like.
 #[derive(Debug)]
 pub struct ShardReader {
+    dir: PathBuf,
     manifest: Manifest,
     shards: Vec<Shard>,
     batches: Vec<BatchAt>,
@@ -22,7 +24,20 @@ pub struct ShardReader {
 #[derive(Debug)]
 struct Shard {
     data: MappedFile,
-    spans: MappedFile,
+    spans_info: FileInfo,
+    /// Mapped when first asked for: training never does, and file systems limit the maps of a
+    /// process.
+    spans: OnceLock<MappedFile>,
+}
+
+impl Shard {
+    fn spans(&self, dir: &Path) -> Result<&MappedFile> {
+        if let Some(spans) = self.spans.get() {
+            return Ok(spans);
+        }
+        let spans = MappedFile::open(dir, &self.spans_info)?;
+        Ok(self.spans.get_or_init(|| spans))
+    }
 }
 
 /// Where a record batch is among all of them.
@@ -81,7 +96,7 @@ pub struct SpansView<'a> {
 }
 
 impl ShardReader {
-    /// Opens the dataset in `dir`: reads the manifest, checks file sizes, maps the shards.
+    /// Opens the dataset in `dir`: reads the manifest, checks file sizes, maps the data files.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::with_manifest(dir, Manifest::read(dir)?)
     }
@@ -105,10 +120,12 @@ impl ShardReader {
             }
             shards.push(Shard {
                 data: MappedFile::open(dir, data)?,
-                spans: MappedFile::open(dir, spans)?,
+                spans_info: spans.clone(),
+                spans: OnceLock::new(),
             });
         }
         Ok(Self {
+            dir: dir.to_owned(),
             manifest,
             shards,
             batches,
@@ -145,7 +162,7 @@ impl ShardReader {
     /// What the sidecar says of row number `row`.
     pub fn spans(&self, row: u64) -> Result<SpansView<'_>> {
         let (shard, batch, row) = self.locate(row)?;
-        let file = &shard.spans;
+        let file = shard.spans(&self.dir)?;
         Ok(SpansView {
             tokens: file.value(batch, 0, row)?,
             trained_tokens: file.value(batch, 1, row)?,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sftprep_core::config::Strategy;
-use sftprep_core::shard::{Mode, REJECTS_NAME, ShardReader, verify};
+use sftprep_core::shard::{Manifest, Mode, REJECTS_NAME, ShardReader, verify};
 use sftprep_core::types::{Example, IGNORE_INDEX};
 
 use super::common::{Spec, meta, write_dataset};
@@ -133,4 +133,18 @@ fn rejects_are_readable() {
     });
     assert_eq!(first, expected);
     assert_eq!(text.lines().count(), 2);
+}
+
+/// The bytes of format version 1. If this fails, either the format changed, and `format_version`
+/// must change with it, or a dependency writes other bytes for the same thing.
+#[test]
+fn the_bytes_are_those_of_format_version_1() {
+    let dir = tempfile::tempdir().unwrap();
+    write_dataset(&dir.path().join("out"), &Spec::default(), false);
+    let manifest = Manifest::read(&dir.path().join("out")).unwrap();
+    assert_eq!(manifest.format_version, 1);
+    assert_eq!(
+        manifest.content_id,
+        "48eba4194458d93a1060a5f6936fd71181f1541f18e4e01715ae17ac8630b573"
+    );
 }
