@@ -54,6 +54,30 @@ impl Entry {
         }
     }
 
+    /// The entry as it is kept on disk.
+    pub(crate) fn to_words(self) -> [u32; 8] {
+        let k = [0, 32, 64, 96].map(|s| (self.key >> s) as u32);
+        [
+            k[0],
+            k[1],
+            k[2],
+            k[3],
+            self.ids[0],
+            self.ids[1],
+            self.ids[2],
+            self.meta,
+        ]
+    }
+
+    pub(crate) fn from_words(w: [u32; 8]) -> Self {
+        let key = w[..4].iter().rev().fold(0, |k, &x| k << 32 | u128::from(x));
+        Self {
+            key,
+            ids: [w[4], w[5], w[6]],
+            meta: w[7],
+        }
+    }
+
     /// Number of tokens, or `None` where they are in the arena.
     #[inline]
     pub(crate) fn count(&self) -> Option<usize> {
@@ -104,6 +128,15 @@ impl Table {
     /// Room for `n` entries at most half full.
     pub(crate) fn with_room(n: usize) -> Self {
         let size = (n * 2).next_power_of_two().max(16);
+        Self {
+            slots: vec![Entry::EMPTY; size],
+            len: 0,
+        }
+    }
+
+    /// Room for `n` entries and no more, at most three quarters full.
+    pub(crate) fn dense(n: usize) -> Self {
+        let size = (n * 4 / 3 + 1).next_power_of_two().max(16);
         Self {
             slots: vec![Entry::EMPTY; size],
             len: 0,
@@ -266,6 +299,15 @@ impl Long {
         let at = self.find(piece)?;
         let n = self.arena[at] as usize;
         Some(self.arena[at + 1..at + 1 + 2 * n].split_at(n))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u32], &[u32])> {
+        self.slots.iter().filter(|s| s[2] != 0).map(|s| {
+            let at = s[3] as usize;
+            let n = self.arena[at] as usize;
+            let (ids, lens) = self.arena[at + 1..at + 1 + 2 * n].split_at(n);
+            (&self.keys[s[1] as usize..(s[1] + s[2]) as usize], ids, lens)
+        })
     }
 
     fn find(&self, piece: &[u8]) -> Option<usize> {

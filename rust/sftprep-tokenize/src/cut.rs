@@ -27,6 +27,33 @@ pub(crate) struct Bridges {
     pub(crate) partial: Vec<u64>,
 }
 
+/// Places where a text may be cut.
+pub(crate) struct Cuts {
+    at: [u32; 65],
+    len: usize,
+}
+
+impl Default for Cuts {
+    fn default() -> Self {
+        Self {
+            at: [0; 65],
+            len: 0,
+        }
+    }
+}
+
+impl Cuts {
+    #[inline]
+    fn add(&mut self, at: usize, cut: bool) {
+        self.at[self.len] = at as u32;
+        self.len += usize::from(cut);
+    }
+
+    pub(crate) fn found(&self) -> &[u32] {
+        &self.at[..self.len]
+    }
+}
+
 #[inline]
 fn mix(a: u32, b: u32) -> usize {
     let x = u64::from(a) << 32 | u64::from(b);
@@ -101,6 +128,12 @@ impl Bridges {
         }
     }
 
+    /// Whether the tables have the sizes that lookups rely on.
+    pub(crate) fn sound(&self) -> bool {
+        let sizes = [self.ascii.len(), self.filter.len(), self.gate.len()];
+        sizes == [256, 1 << (FILTER_BITS - 6), 1024]
+    }
+
     /// To be called after the last `add`.
     pub(crate) fn finish(&mut self) {
         self.partial.sort_unstable();
@@ -169,6 +202,43 @@ impl Bridges {
                     .is_ok()
             })
         })
+    }
+
+    /// Looks at up to 64 characters from `at` and lists the places among them where `t` may be cut
+    /// (its end counts). Returns where to go on.
+    ///
+    /// The pairs are looked up first, without a branch on what is found, and walked afterwards: the
+    /// loads of a block overlap, which is half the time on Han text.
+    pub(crate) fn block(&self, t: &[u8], at: usize, spm: bool, cuts: &mut Cuts) -> usize {
+        #![allow(clippy::many_single_char_names)]
+        let bar = |c: u32| if spm && c == 0x20 { 0x2581 } else { c };
+        cuts.len = 0;
+        let mut prev = at;
+        let mut a = code_point(t, at).0;
+        for _ in 0..64 {
+            let next = prev + char_len(t[prev]).max(1);
+            if next >= t.len() {
+                cuts.add(t.len(), true);
+                return t.len();
+            }
+            let (x, y) = (t[prev], t[next]);
+            let b = code_point(t, next).0;
+            let known = if x < 0x80 && y < 0x80 {
+                self.ascii_pair(x, y)
+            } else {
+                self.filter_has(bar(a), bar(b))
+            };
+            let last = usize::from(t[next - 1]);
+            let gate = self.gate[usize::from(y) << 2 | last >> 6] >> (last & 63) & 1 != 0;
+            let crossed = if gate {
+                known || self.crosses_partial(&t[prev..next], &t[next..])
+            } else {
+                known
+            };
+            cuts.add(next, !crossed);
+            (prev, a) = (next, b);
+        }
+        prev
     }
 
     /// End of the unit that begins at `p` in `t` (which ends where the piece ends).

@@ -232,10 +232,7 @@ impl Hf {
     }
 
     pub(crate) fn id_to_token(&self, id: u32) -> Option<String> {
-        match self.added.binary_search_by_key(&id, |t| t.id) {
-            Ok(i) => Some(self.added[i].content.clone()),
-            Err(_) => self.tokenizer.get_model().id_to_token(id),
-        }
+        self.tokenizer.id_to_token(id)
     }
 
     /// The bytes that a token stands for in decoded text, where the decoder defines them.

@@ -29,8 +29,11 @@ mod nfc;
 mod plan;
 mod run;
 mod scan;
+mod scanner;
 mod split;
+mod store;
 mod tokenizer;
+mod vocab;
 
 pub use added::{AddedMatch, AddedToken};
 pub use encoder::{Encoder, Encoding};

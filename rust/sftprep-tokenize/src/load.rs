@@ -15,7 +15,6 @@ pub(crate) struct File<'a> {
     #[serde(default)]
     pub(crate) pre_tokenizer: Value,
     #[serde(default)]
-    #[allow(dead_code)]
     pub(crate) decoder: Value,
     #[serde(borrow)]
     pub(crate) model: Model<'a>,

@@ -12,6 +12,9 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Merges {
     /// `[left, right, rank, new]`; `left == NONE` marks an empty slot.
     pub(crate) slots: Vec<[u32; 4]>,
+    /// Rank and new id of every pair of single bytes (byte-level vocabularies): the first look at a
+    /// unit touches few cache lines.
+    bytes: Vec<(u32, u32)>,
 }
 
 #[inline]
@@ -24,14 +27,30 @@ impl Merges {
     /// Builds the table; of equal pairs the last counts, as in `tokenizers`.
     pub(crate) fn new(rules: &[[u32; 4]]) -> Self {
         let size = (rules.len() * 2).next_power_of_two().max(16);
-        let mut table = Self {
-            slots: vec![[NONE; 4]; size],
-        };
+        let mut table = Self::from_slots(vec![[NONE; 4]; size]);
         for &rule in rules {
             let at = table.find(rule[0], rule[1]);
             table.slots[at] = rule;
         }
         table
+    }
+
+    /// Whether lookups end.
+    pub(crate) fn sound(&self) -> bool {
+        self.slots.len().is_power_of_two() && self.slots.iter().any(|s| s[0] == NONE)
+    }
+
+    pub(crate) fn from_slots(slots: Vec<[u32; 4]>) -> Self {
+        Self {
+            slots,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Fills the table of byte pairs.
+    pub(crate) fn index_bytes(&mut self, ids: &[u32]) {
+        let pairs = ids.iter().flat_map(|&a| ids.iter().map(move |&b| (a, b)));
+        self.bytes = pairs.map(|(a, b)| self.get(a, b)).collect();
     }
 
     /// The slot of a pair, or the empty one where it would be.
@@ -80,6 +99,20 @@ impl Merger {
         self.lens.push(len);
     }
 
+    /// Merges the bytes of a unit; `ids` are those of single bytes.
+    pub(crate) fn run_bytes(&mut self, merges: &Merges, ids: &[u32], unit: &[u8]) {
+        self.clear();
+        self.ids.extend(unit.iter().map(|&b| ids[usize::from(b)]));
+        self.lens.resize(unit.len(), 1);
+        if !(2..=SHORT).contains(&unit.len()) {
+            return self.run(merges);
+        }
+        self.ranks.clear();
+        let pair = |w: &[u8]| merges.bytes[usize::from(w[0]) << 8 | usize::from(w[1])];
+        self.ranks.extend(unit.windows(2).map(pair));
+        self.merge_ranked(merges);
+    }
+
     /// Merges the symbols pushed since `clear`.
     pub(crate) fn run(&mut self, merges: &Merges) {
         match self.ids.len() {
@@ -90,9 +123,14 @@ impl Merger {
     }
 
     fn run_short(&mut self, merges: &Merges) {
+        self.ranks.clear();
+        self.ranks
+            .extend(self.ids.windows(2).map(|w| merges.get(w[0], w[1])));
+        self.merge_ranked(merges);
+    }
+
+    fn merge_ranked(&mut self, merges: &Merges) {
         let (ids, lens, ranks) = (&mut self.ids, &mut self.lens, &mut self.ranks);
-        ranks.clear();
-        ranks.extend(ids.windows(2).map(|w| merges.get(w[0], w[1])));
         loop {
             let mut best = (NONE, 0);
             for (i, &(rank, _)) in ranks.iter().enumerate() {

@@ -8,6 +8,8 @@ use crate::cut::Bridges;
 use crate::load::File;
 use crate::merge::{Merger, Merges};
 use crate::split::Split;
+use crate::tokenizer::Loaded;
+use crate::vocab::{Decoder, Vocab};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -65,7 +67,7 @@ impl Plan {
         added: &[AddedToken],
         raw: &[Pattern],
         normalized: &[Pattern],
-    ) -> Result<Self, Refused> {
+    ) -> Result<Loaded, Refused> {
         let file: File<'_> =
             serde_json::from_slice(json).map_err(|e| format!("no plain BPE model: {e}"))?;
         let m = &file.model;
@@ -117,7 +119,14 @@ impl Plan {
             normalized: matcher(normalized)?,
         };
         plan.read_model(&file, m.ignore_merges == Some(true))?;
-        Ok(plan)
+        let vocab = Vocab::new(&file.model.vocab.0);
+        let decoder = Decoder::from_json(&file.decoder);
+        Ok(Loaded {
+            plan,
+            vocab,
+            decoder,
+            added: added.to_vec(),
+        })
     }
 
     pub(crate) fn spm(&self) -> bool {
@@ -159,6 +168,9 @@ impl Plan {
             rules.push([id(a)?, id(b)?, rank as u32, id(&joined)?]);
         }
         self.merges = Merges::new(&rules);
+        if !self.spm() {
+            self.merges.index_bytes(&self.bytes);
+        }
         let mut texts = Vec::with_capacity(vocab.len());
         for (token, id) in vocab {
             if let Some(text) = self.text_of(token) {
@@ -242,7 +254,7 @@ impl Plan {
                 entries.push(Entry::inline(key_of(text), &merger.ids, &merger.lens));
             }
         }
-        self.seeds = Table::with_room(entries.len());
+        self.seeds = Table::dense(entries.len());
         for entry in entries {
             self.seeds.insert(entry);
         }
@@ -272,9 +284,7 @@ impl Plan {
                 }
             }
         } else {
-            for b in unit {
-                merger.push(self.bytes[usize::from(*b)], 1);
-            }
+            return merger.run_bytes(&self.merges, &self.bytes, unit);
         }
         merger.run(&self.merges);
     }

@@ -8,12 +8,12 @@
 
 use crate::cache::{INLINE, Learned, SHORT, bytes_of, hash, key_of};
 use crate::classes::classes;
-use crate::cut::char_len;
+use crate::cut::{Cuts, char_len};
 use crate::encoder::Encoding;
 use crate::merge::Merger;
 use crate::plan::{Family, Plan, Prefix};
 use crate::scan::Window;
-use crate::split::Split;
+use crate::split::{Split, Word};
 
 /// Pieces between scanning and looking up.
 const BATCH: usize = 64;
@@ -27,6 +27,10 @@ pub(crate) struct State {
     hashes: [u64; BATCH],
     starts: [u32; BATCH],
     filled: usize,
+    /// Tokens of the batch so far.
+    out_ids: [u32; BATCH * INLINE],
+    out_spans: [[u32; 2]; BATCH * INLINE],
+    cuts: Cuts,
     ids: Vec<u32>,
     lens: Vec<u32>,
     prefixed: Vec<u8>,
@@ -41,6 +45,9 @@ impl State {
             hashes: [0; BATCH],
             starts: [0; BATCH],
             filled: 0,
+            out_ids: [0; BATCH * INLINE],
+            out_spans: [[0; 2]; BATCH * INLINE],
+            cuts: Cuts::default(),
             ids: Vec::new(),
             lens: Vec::new(),
             prefixed: Vec::new(),
@@ -61,12 +68,25 @@ impl State {
             return;
         }
         match plan.family {
-            Family::ByteLevel(split) => self.byte_level(plan, &split, t, start, out),
+            Family::ByteLevel(split) => {
+                // Each kind of word gets a loop of its own.
+                let with = |word| Split { word, ..split };
+                match split.word {
+                    Word::Spaced => self.byte_level(plan, &with(Word::Spaced), t, start, out),
+                    Word::Prefixed => self.byte_level(plan, &with(Word::Prefixed), t, start, out),
+                    Word::Cased => self.byte_level(plan, &with(Word::Cased), t, start, out),
+                    Word::PrefixedMarks | Word::DeepSeek => {
+                        self.byte_level(plan, &split, t, start, out);
+                    }
+                }
+            }
             Family::SentencePiece(prefix) => self.sentencepiece(plan, prefix, t, start, out),
         }
         self.drain(plan, t, out);
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
     fn byte_level(&mut self, plan: &Plan, s: &Split, t: &[u8], start: usize, out: &mut Encoding) {
         let mut p = start;
         while p < t.len() {
@@ -96,25 +116,10 @@ impl State {
     ) -> usize {
         let end = s.next(classes(), t, p);
         // Scripts without spaces make long pre-tokens that seldom come again: cut them at once.
-        if end - p > SHORT
-            && t[end - 1] >= 0x80
-            && t[p + char_len(t[p])..end].iter().any(|b| *b >= 0xE1)
-        {
-            let piece = &t[..end];
-            let first = plan.bridges.unit(piece, p, false);
-            if first < end {
-                let mark = plan.unit_mark();
-                let mut a = p;
-                let mut b = first;
-                loop {
-                    self.push_range(plan, piece, a, b, mark, out);
-                    if b >= end {
-                        return end;
-                    }
-                    a = b;
-                    b = plan.bridges.unit(piece, a, false);
-                }
-            }
+        let dense = |b: &u8| *b >= 0xE1;
+        if end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(dense) {
+            self.push_units(plan, &t[..end], p, false, out);
+            return end;
         }
         self.push_range(plan, t, p, end, 0, out);
         end
@@ -156,9 +161,7 @@ impl State {
     /// Looks up what is in the batch and appends its tokens.
     fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
         let n = std::mem::take(&mut self.filled);
-        let mut at = out.ids.len();
-        out.ids.resize(at + n * INLINE, 0);
-        out.offsets.resize(at + n * INLINE, [0; 2]);
+        let mut at = 0;
         for i in 0..n {
             let (key, h, start) = (self.keys[i], self.hashes[i], self.starts[i]);
             let hit = self
@@ -167,22 +170,29 @@ impl State {
                 .get(key, h)
                 .filter(|e| e.count().is_some());
             let Some(e) = hit else {
-                out.ids.truncate(at);
-                out.offsets.truncate(at);
+                self.flush(at, out);
+                at = 0;
                 self.unknown(plan, t, key, h, start as usize, out);
-                at = out.ids.len();
-                out.ids.resize(at + (n - i) * INLINE, 0);
-                out.offsets.resize(at + (n - i) * INLINE, [0; 2]);
                 continue;
             };
-            let (l0, l1, l2) = (e.len(0), e.len(1), e.len(2));
-            let (a, b) = (start + l0, start + l0 + l1);
-            out.ids[at..at + INLINE].copy_from_slice(&e.ids);
-            out.offsets[at..at + INLINE].copy_from_slice(&[[start, a], [a, b], [b, b + l2]]);
+            // All three are written, and the next piece writes over those that are not there.
+            let (a, b) = (start + e.len(0), start + e.len(0) + e.len(1));
+            // (As arrays: copying slices of three became calls of memcpy, a tenth of the time.)
+            let ids = self.out_ids[at..].first_chunk_mut();
+            let spans = self.out_spans[at..].first_chunk_mut();
+            let (Some(ids), Some(spans)) = (ids, spans) else {
+                break;
+            };
+            *ids = e.ids;
+            *spans = [[start, a], [a, b], [b, b + e.len(2)]];
             at += e.meta as usize & 0xFF;
         }
-        out.ids.truncate(at);
-        out.offsets.truncate(at);
+        self.flush(at, out);
+    }
+
+    fn flush(&mut self, n: usize, out: &mut Encoding) {
+        out.ids.extend_from_slice(&self.out_ids[..n]);
+        out.offsets.extend_from_slice(&self.out_spans[..n]);
     }
 
     /// A piece that the encoder has not met, or one of more tokens than fit beside its key.
@@ -302,7 +312,7 @@ impl State {
         } else {
             start
         };
-        self.units(plan, t, p, out);
+        self.push_units(plan, t, p, true, out);
     }
 
     /// Encodes the first unit with a space in front that is not in the text; returns its end.
@@ -327,13 +337,20 @@ impl State {
         end
     }
 
-    /// Cuts a sentencepiece text into units and puts them into the batch.
-    fn units(&mut self, plan: &Plan, t: &[u8], mut p: usize, out: &mut Encoding) {
-        while p < t.len() {
-            let end = plan.bridges.unit(t, p, true);
-            self.push_range(plan, t, p, end, 0, out);
-            p = end;
+    /// Cuts `t[p..]` into units and puts them into the batch.
+    fn push_units(&mut self, plan: &Plan, t: &[u8], p: usize, spm: bool, out: &mut Encoding) {
+        let (mut start, mut at) = (p, p);
+        let mut cuts = std::mem::take(&mut self.cuts);
+        while at < t.len() {
+            at = plan.bridges.block(t, at, spm, &mut cuts);
+            for &cut in cuts.found() {
+                let whole = start == p && cut as usize == t.len();
+                let mark = if whole { 0 } else { plan.unit_mark() };
+                self.push_range(plan, t, start, cut as usize, mark, out);
+                start = cut as usize;
+            }
         }
+        self.cuts = cuts;
     }
 }
 

@@ -19,6 +19,17 @@ pub(crate) struct Masks {
 /// What fills a window past the end of the piece: no ASCII kind, so nothing runs into it.
 pub(crate) const FILL: u8 = 0xFF;
 
+/// For every length, the bits of a key that are text and those that are the length.
+const KEEP: [[u128; 2]; 16] = {
+    let mut table = [[0; 2]; 16];
+    let mut n = 1;
+    while n < 16 {
+        table[n] = [u128::MAX >> (128 - 8 * n), (n as u128) << 120];
+        n += 1;
+    }
+    table
+};
+
 /// 16 bytes of text, with what is needed to look at them.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
@@ -45,8 +56,8 @@ impl Window {
     /// The cache key of the first `len` bytes (1 to 15).
     #[inline]
     pub(crate) fn key(&self, len: usize) -> u128 {
-        let keep = u128::MAX >> (128 - 8 * len as u32);
-        (u128::from_le_bytes(self.bytes) & keep) | (len as u128) << 120
+        let [keep, size] = KEEP[len & 15];
+        (u128::from_le_bytes(self.bytes) & keep) | size
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -63,6 +74,22 @@ impl Window {
             let shifted = _mm_add_epi8(folded, _mm_set1_epi8(i8::MIN.wrapping_sub(b'a' as i8)));
             _mm_movemask_epi8(_mm_cmplt_epi8(shifted, _mm_set1_epi8(i8::MIN + 26))) as u32
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[allow(unsafe_code)]
+    fn high(&self) -> u32 {
+        // SAFETY: SSE2 is part of x86-64, and any 16 bytes are a valid vector.
+        unsafe {
+            let v: std::arch::x86_64::__m128i = std::mem::transmute(self.bytes);
+            std::arch::x86_64::_mm_movemask_epi8(v) as u32
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn high(&self) -> u32 {
+        self.masks_scalar().high
     }
 
     #[cfg(not(target_arch = "x86_64"))]
@@ -148,14 +175,11 @@ impl Window {
         };
         let len = len as usize;
         // The byte that ends the word must be in the window, and be ASCII.
-        let Some(&stop) = self.bytes.get(len) else {
+        if len >= 16 || self.high() >> len & 1 != 0 {
             return 0;
-        };
-        if stop >= 0x80 || (stop == b'\'' && s.tail != Contraction::None) {
-            0
-        } else {
-            len
         }
+        let contracted = s.tail != Contraction::None && self.bytes[len] == b'\'';
+        if contracted { 0 } else { len }
     }
 
     /// Length of any other pre-token at the start of the window that lies wholly in ASCII, or 0.

@@ -1,26 +1,37 @@
 //! A loaded tokenizer: what threads share.
 
 use crate::added::AddedToken;
-use crate::check;
 use crate::encoder::Encoder;
 use crate::encoder::encode_fast;
 use crate::error::{Code, TokenizerError};
 use crate::hf::Hf;
 use crate::plan::Plan;
 use crate::run::State;
+use crate::vocab::{self, Decoder, Vocab};
+use crate::{check, store};
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// A tokenizer read from a `tokenizer.json`. Immutable; share it between threads behind an `Arc`.
 pub struct Tokenizer {
-    hf: Hf,
-    plan: Option<Plan>,
+    name: String,
+    /// The file, for when `tokenizers` is needed after all.
+    json: Vec<u8>,
+    hf: OnceLock<Result<Hf, TokenizerError>>,
+    fast: Option<Loaded>,
     /// What encoders that are gone have learned, for the next ones.
     states: Mutex<Vec<State>>,
     engine: EngineReport,
-    vocab_size: u32,
+}
+
+/// What a compiled tokenizer consists of.
+pub(crate) struct Loaded {
+    pub(crate) plan: Plan,
+    pub(crate) vocab: Vocab,
+    pub(crate) decoder: Decoder,
+    pub(crate) added: Vec<AddedToken>,
 }
 
 /// Which engine encodes with this tokenizer, and why.
@@ -68,60 +79,74 @@ impl Tokenizer {
                 ),
             )
         })?;
-        Self::from_bytes(&path.display().to_string(), &bytes)
+        let plans = store::default_dir();
+        Self::load(&path.display().to_string(), bytes, plans.as_deref())
     }
 
     /// Reads the bytes of a `tokenizer.json`; `name` is what error messages call it.
+    ///
+    /// A compiled plan is looked for, and kept, in `$SFTPREP_CACHE_DIR` (set it to nothing to keep
+    /// none) or the user's cache folder.
     ///
     /// # Errors
     ///
     /// As [`Tokenizer::from_file`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
-        serde_json::from_slice::<serde::de::IgnoredAny>(bytes).map_err(|e| {
+        Self::load(name, bytes.to_vec(), store::default_dir().as_deref())
+    }
+
+    /// Like [`Tokenizer::from_bytes`], with the folder for compiled plans given (`None`: no plan is
+    /// looked for or kept).
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::from_file`].
+    pub fn load(name: &str, json: Vec<u8>, plans: Option<&Path>) -> Result<Self, TokenizerError> {
+        let name = name.to_owned();
+        let key = plans.map(|dir| (dir, store::key(&json)));
+        if let Some(loaded) = key.and_then(|(dir, key)| store::load(dir, &key)) {
+            return Ok(Self::assemble(name, json, OnceLock::new(), Ok(loaded)));
+        }
+        serde_json::from_slice::<serde::de::IgnoredAny>(&json).map_err(|e| {
             TokenizerError::new(
                 Code::Json,
                 format!("tokenizer {name} is not a whole JSON text: {e}; fetch the file again"),
             )
         })?;
-        let hf = Hf::from_bytes(name, bytes)?;
-        let vocab_size = hf.vocab_size();
-        let (plan, engine) = match Self::compile(&hf, bytes) {
-            Ok(plan) => {
-                let family = plan.name();
-                (Some(plan), EngineReport::Fast { family })
-            }
-            Err(reason) => (None, EngineReport::Fallback { reason }),
-        };
-        Ok(Self {
-            hf,
-            plan,
-            states: Mutex::default(),
-            engine,
-            vocab_size,
-        })
+        let hf = Hf::from_bytes(&name, &json)?;
+        let fast = compile(&hf, &json);
+        if let (Ok(loaded), Some((dir, key))) = (&fast, key) {
+            store::save(dir, &key, loaded);
+        }
+        Ok(Self::assemble(name, json, OnceLock::from(Ok(hf)), fast))
     }
 
-    /// A plan that has passed the self-check.
-    fn compile(hf: &Hf, bytes: &[u8]) -> Result<Plan, String> {
-        let plan = Plan::compile(
-            bytes,
-            &hf.added,
-            hf.raw_patterns(),
-            hf.normalized_patterns(),
-        )?;
-        let mut state = State::new();
-        let mut encode = |text: &str, out: &mut crate::Encoding| {
-            encode_fast(&plan, &mut state, text, &mut |_| true, out);
-            Ok(())
+    fn assemble(
+        name: String,
+        json: Vec<u8>,
+        hf: OnceLock<Result<Hf, TokenizerError>>,
+        fast: Result<Loaded, String>,
+    ) -> Self {
+        let engine = match &fast {
+            Ok(loaded) => EngineReport::Fast {
+                family: loaded.plan.name(),
+            },
+            Err(reason) => EngineReport::Fallback {
+                reason: reason.clone(),
+            },
         };
-        match check::differs(hf, &mut encode) {
-            Some(reason) => Err(reason),
-            None => Ok(plan),
+        Self {
+            name,
+            json,
+            hf,
+            fast: fast.ok(),
+            states: Mutex::default(),
+            engine,
         }
     }
 
     pub(crate) fn plan(&self) -> Option<&Plan> {
-        self.plan.as_ref()
+        self.fast.as_ref().map(|f| &f.plan)
     }
 
     pub(crate) fn take_state(&self) -> State {
@@ -140,9 +165,12 @@ impl Tokenizer {
             .push(state);
     }
 
-    #[allow(clippy::unnecessary_wraps)]
+    /// The `tokenizers` crate's own tokenizer, built when first asked for.
     pub(crate) fn hf(&self) -> Result<&Hf, TokenizerError> {
-        Ok(&self.hf)
+        let hf = self
+            .hf
+            .get_or_init(|| Hf::from_bytes(&self.name, &self.json));
+        hf.as_ref().map_err(Clone::clone)
     }
 
     /// An encoder for one thread.
@@ -157,24 +185,43 @@ impl Tokenizer {
 
     /// One more than the largest id, added tokens included.
     pub fn vocab_size(&self) -> u32 {
-        self.vocab_size
+        match &self.fast {
+            Some(f) => {
+                let added = f.added.iter().map(|t| t.id).max();
+                added.max(f.vocab.max_id()).map_or(0, |id| id + 1)
+            }
+            None => self.hf().map_or(0, Hf::vocab_size),
+        }
     }
 
     /// The id of a token as the vocabulary writes it (`Ġthe`, `▁the`) or of an added token.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.hf.token_to_id(token)
+        let Some(f) = &self.fast else {
+            return self.hf().ok()?.token_to_id(token);
+        };
+        let added = f.added.iter().find(|t| t.content == token).map(|t| t.id);
+        added.or_else(|| f.vocab.id(token))
     }
 
-    /// The token of an id as the vocabulary writes it, or an added token's content.
+    /// The token of an id as the vocabulary writes it, or an added token's content (its normalized
+    /// form where it is looked for in normalized text, as in `tokenizers`).
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.hf.id_to_token(id)
+        match &self.fast {
+            Some(f) => token_of(f, id).map(str::to_owned),
+            None => self.hf().ok()?.id_to_token(id),
+        }
     }
 
     /// The bytes that a token stands for in decoded text (possibly a part of a character), where
     /// the tokenizer's decoder defines them token by token: byte-level and sentencepiece
     /// vocabularies.
     pub fn token_bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {
-        self.hf.token_bytes(id)
+        match &self.fast {
+            Some(f) if f.decoder != Decoder::Other => {
+                vocab::token_bytes(f.decoder, token_of(f, id)?).map(Cow::Owned)
+            }
+            _ => self.hf().ok()?.token_bytes(id),
+        }
     }
 
     /// The text of ids, as `tokenizers.Tokenizer.decode` gives it. Ids without a token are left
@@ -184,11 +231,51 @@ impl Tokenizer {
     ///
     /// A decoder that fails.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TokenizerError> {
-        self.hf.decode(ids, skip_special_tokens)
+        if let Some(f) = &self.fast {
+            let special = |id: u32| {
+                vocab::added_form(&f.added, id)
+                    .is_some_and(|t| t.special && token_of(f, id) == Some(&t.content))
+            };
+            let kept = ids
+                .iter()
+                .filter(|id| !(skip_special_tokens && special(**id)));
+            let tokens = kept.filter_map(|id| token_of(f, *id)).map(Cow::Borrowed);
+            if let Some(text) = vocab::decode(f.decoder, tokens) {
+                return Ok(text);
+            }
+        }
+        self.hf()?.decode(ids, skip_special_tokens)
     }
 
     /// The added tokens, by id.
     pub fn added_tokens(&self) -> &[AddedToken] {
-        &self.hf.added
+        match &self.fast {
+            Some(f) => &f.added,
+            None => self.hf().map_or(&[], |hf| &hf.added),
+        }
     }
+}
+
+/// The token of an id. Of an added token that is looked for in normalized text, that is its
+/// normalized form, which is what `tokenizers` decodes.
+fn token_of(f: &Loaded, id: u32) -> Option<&str> {
+    match vocab::added_form(&f.added, id) {
+        Some(t) if t.normalized && f.plan.nfc => {
+            let pattern = f.plan.normalized.patterns().iter().find(|p| p.id == id);
+            pattern.and_then(|p| std::str::from_utf8(&p.text).ok())
+        }
+        Some(t) => Some(&t.content),
+        None => f.vocab.token(id),
+    }
+}
+
+/// A plan that has passed the self-check.
+fn compile(hf: &Hf, json: &[u8]) -> Result<Loaded, String> {
+    let loaded = Plan::compile(json, &hf.added, hf.raw_patterns(), hf.normalized_patterns())?;
+    let mut state = State::new();
+    let mut encode = |text: &str, out: &mut crate::Encoding| {
+        encode_fast(&loaded.plan, &mut state, text, &mut |_| true, out);
+        Ok(())
+    };
+    check::differs(hf, &mut encode).map_or(Ok(loaded), Err)
 }

@@ -2,12 +2,8 @@
 
 mod support;
 
-use sftprep_tokenize::{Encoding, Tokenizer};
+use sftprep_tokenize::{Encoding, EngineReport, Tokenizer};
 use support::{Rng, TOKENIZERS, assert_cover, hard_string};
-
-fn oracle(path: &std::path::Path) -> tokenizers::Tokenizer {
-    tokenizers::Tokenizer::from_file(path).expect("a shared tokenizer loads")
-}
 
 /// For texts that are in the tokenizer's normal form: each span is the token's own bytes.
 fn spans_are_token_bytes(t: &Tokenizer, e: &Encoding, text: &str) -> bool {
@@ -26,10 +22,9 @@ fn spans_are_token_bytes(t: &Tokenizer, e: &Encoding, text: &str) -> bool {
 #[test]
 fn hard_strings_equal_tokenizers() {
     for name in TOKENIZERS {
-        let Some(path) = support::tokenizer(name) else {
+        let Some((ours, hf)) = support::both(name) else {
             return;
         };
-        let (ours, hf) = (Tokenizer::from_file(&path).unwrap(), oracle(&path));
         let added: Vec<String> = ours
             .added_tokens()
             .iter()
@@ -48,6 +43,67 @@ fn hard_strings_equal_tokenizers() {
 }
 
 #[test]
+fn shared_tokenizers_have_fast_plans() {
+    for name in TOKENIZERS {
+        let Some((ours, _)) = support::both(name) else {
+            return;
+        };
+        assert!(
+            matches!(ours.engine(), EngineReport::Fast { .. }),
+            "{name}: {}",
+            ours.engine()
+        );
+    }
+}
+
+/// Every row of the shared sets is a text here, and so is every string in it. A normal run takes
+/// a sample; with `SFTPREP_REQUIRE_DATA` it is all of them.
+#[test]
+fn real_texts_equal_tokenizers() {
+    let Some(folder) = support::data("sft") else {
+        return;
+    };
+    let whole = std::env::var_os("SFTPREP_REQUIRE_DATA").is_some();
+    let mut texts = Vec::new();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
+    files.sort();
+    for file in files
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
+    {
+        for line in std::fs::read_to_string(file).unwrap().lines() {
+            support::strings_of(&serde_json::from_str(line).unwrap(), &mut texts);
+            texts.push(line.to_owned());
+        }
+    }
+    if let Some(list) = support::data("hostile/naughty_strings/blns.json") {
+        let json = std::fs::read_to_string(list).unwrap();
+        support::strings_of(&serde_json::from_str(&json).unwrap(), &mut texts);
+    }
+    let (mut rng, mut e) = (Rng::new(3), Encoding::default());
+    for name in TOKENIZERS {
+        let Some((ours, hf)) = support::both(name) else {
+            return;
+        };
+        let mut encoder = ours.encoder();
+        let mut budget = if whole { usize::MAX } else { 60_000 };
+        let mut at = 0;
+        while at < texts.len() && budget > 0 {
+            let text = if whole { &texts[at] } else { rng.pick(&texts) };
+            at += 1;
+            budget = budget.saturating_sub(text.len());
+            encoder.encode(text, &mut e).unwrap();
+            let expected = hf.encode_fast(text.as_str(), false).unwrap();
+            assert_eq!(e.ids, expected.get_ids(), "{name}: {text:?}");
+            assert_cover(&e, text);
+        }
+    }
+}
+
+#[test]
 fn spans_are_the_bytes_of_their_tokens() {
     let texts = [
         "Hello, world! I don't know.\n\n  x = 1\t# naïve 1234567",
@@ -59,16 +115,15 @@ fn spans_are_the_bytes_of_their_tokens() {
         "\u{200b}\u{a0}é",
     ];
     for name in TOKENIZERS {
-        let Some(path) = support::tokenizer(name) else {
+        let Some((ours, _)) = support::both(name) else {
             return;
         };
-        let ours = Tokenizer::from_file(&path).unwrap();
         let (mut encoder, mut e) = (ours.encoder(), Encoding::default());
         for text in texts {
             encoder.encode(text, &mut e).unwrap();
             assert_cover(&e, text);
             assert!(
-                spans_are_token_bytes(&ours, &e, text),
+                spans_are_token_bytes(ours, &e, text),
                 "{name}: {text:?} {e:?}"
             );
         }
@@ -77,10 +132,9 @@ fn spans_are_the_bytes_of_their_tokens() {
 
 #[test]
 fn refused_tokens_are_plain_text() {
-    let Some(path) = support::tokenizer("qwen3") else {
+    let Some((t, _)) = support::both("qwen3") else {
         return;
     };
-    let t = Tokenizer::from_file(&path).unwrap();
     let (mut encoder, mut e) = (t.encoder(), Encoding::default());
     let end = t.token_to_id("<|im_end|>").unwrap();
     let text = "say <|im_end|> now<|im_end|>\n";
@@ -101,10 +155,9 @@ fn refused_tokens_are_plain_text() {
 #[test]
 fn lookups_equal_tokenizers() {
     for name in TOKENIZERS {
-        let Some(path) = support::tokenizer(name) else {
+        let Some((ours, hf)) = support::both(name) else {
             return;
         };
-        let (ours, hf) = (Tokenizer::from_file(&path).unwrap(), oracle(&path));
         let size = ours.vocab_size();
         assert_eq!(size as usize, hf.get_vocab_size(true), "{name}");
         for id in (0..size + 3).step_by(7) {

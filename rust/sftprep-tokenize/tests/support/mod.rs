@@ -1,7 +1,10 @@
 //! What the tests share: where the data lies, and strings that are hard to tokenize.
-#![allow(dead_code, unreachable_pub)] // each test binary uses its part
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test binary uses its part
 
+use sftprep_tokenize::Tokenizer;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock};
 
 /// Folders of `tokenizers/` in the shared data.
 pub const TOKENIZERS: [&str; 7] = [
@@ -39,6 +42,25 @@ pub fn data(relative: &str) -> Option<PathBuf> {
 /// The tokenizer file of a folder.
 pub fn tokenizer(name: &str) -> Option<PathBuf> {
     data(&format!("tokenizers/{name}/tokenizer.json"))
+}
+
+/// A shared tokenizer by our engine (compiled anew: a kept plan could be of older code) and by the
+/// `tokenizers` crate. Loaded once per test binary.
+pub fn both(name: &str) -> Option<&'static (Tokenizer, tokenizers::Tokenizer)> {
+    static LOADED: OnceLock<Mutex<BTreeMap<String, &'static (Tokenizer, tokenizers::Tokenizer)>>> =
+        OnceLock::new();
+    let mut loaded = LOADED.get_or_init(Mutex::default).lock().unwrap();
+    if let Some(pair) = loaded.get(name) {
+        return Some(pair);
+    }
+    let path = tokenizer(name)?;
+    let ours = Tokenizer::load(name, std::fs::read(&path).unwrap(), None).unwrap();
+    let pair = Box::leak(Box::new((
+        ours,
+        tokenizers::Tokenizer::from_file(&path).unwrap(),
+    )));
+    loaded.insert(name.to_owned(), pair);
+    Some(pair)
 }
 
 /// A small fast generator of numbers (xorshift64*); the same seed gives the same strings.

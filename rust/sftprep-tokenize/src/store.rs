@@ -1,0 +1,365 @@
+//! Compiled plans on disk, so that loading a tokenizer takes milliseconds.
+//!
+//! A plan is kept under the hash of its `tokenizer.json` and the version of this engine. The file
+//! holds that key again and a checksum; anything odd about it, and the plan is compiled anew.
+//! Files are written beside and renamed, so that a reader sees a whole one or none.
+
+use crate::added::{AddedToken, Matcher, Pattern};
+use crate::cache::{Entry, Long, Table};
+use crate::cut::Bridges;
+use crate::merge::Merges;
+use crate::plan::{Family, Plan, Prefix};
+use crate::split::{Contraction, Split, Word};
+use crate::tokenizer::Loaded;
+use crate::vocab::{Decoder, Vocab};
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// To be raised with every change of what a plan holds or means.
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 1");
+
+/// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
+/// folder.
+pub(crate) fn default_dir() -> Option<PathBuf> {
+    if let Some(dir) = std::env::var_os("SFTPREP_CACHE_DIR") {
+        return (!dir.is_empty()).then(|| PathBuf::from(dir).join("tokenizers"));
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|d| !d.is_empty())
+        .map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("sftprep").join("tokenizers"))
+}
+
+/// The key of a `tokenizer.json`.
+pub(crate) fn key(json: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(VERSION.as_bytes());
+    hasher.update(json);
+    *hasher.finalize().as_bytes()
+}
+
+fn path(dir: &Path, key: &[u8; 32]) -> PathBuf {
+    let name = blake3::Hash::from_bytes(*key).to_hex();
+    dir.join(format!("{}.plan", &name[..32]))
+}
+
+/// Keeps a plan; failing to is no error, the next run only compiles again.
+pub(crate) fn save(dir: &Path, key: &[u8; 32], loaded: &Loaded) {
+    let mut w = Writer(Vec::new());
+    w.loaded(loaded);
+    let mut file = Vec::with_capacity(w.0.len() + 40);
+    file.extend_from_slice(key);
+    file.extend_from_slice(&xxh3_64(&w.0).to_le_bytes());
+    file.append(&mut w.0);
+    let target = path(dir, key);
+    let part = target.with_extension(format!("{}.part", std::process::id()));
+    let written = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&part, &file))
+        .and_then(|()| std::fs::rename(&part, &target));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+}
+
+/// The plan kept for a key, if there is one and nothing speaks against it.
+pub(crate) fn load(dir: &Path, key: &[u8; 32]) -> Option<Loaded> {
+    let file = std::fs::read(path(dir, key)).ok()?;
+    let (head, rest) = file.split_at_checked(32)?;
+    let (sum, body) = rest.split_first_chunk::<8>()?;
+    if head != key || u64::from_le_bytes(*sum) != xxh3_64(body) {
+        return None;
+    }
+    let mut r = Reader(body);
+    let loaded = r.loaded()?;
+    r.0.is_empty().then_some(loaded)
+}
+
+/// Appends values to a file image; every list has its length in front.
+struct Writer(Vec<u8>);
+
+/// Takes values off a file image; `None` where it does not hold what is asked for.
+struct Reader<'a>(&'a [u8]);
+
+impl Writer {
+    fn u32(&mut self, v: u32) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    fn bytes(&mut self, v: &[u8]) {
+        self.u32(v.len() as u32);
+        self.0.extend_from_slice(v);
+    }
+
+    fn u32s(&mut self, v: &[u32]) {
+        self.u32(v.len() as u32);
+        for x in v {
+            self.0.extend_from_slice(&x.to_le_bytes());
+        }
+    }
+
+    fn arrays<const N: usize>(&mut self, v: &[[u32; N]]) {
+        self.u32s(v.as_flattened());
+    }
+
+    fn u64s(&mut self, v: &[u64]) {
+        self.u32(v.len() as u32);
+        for x in v {
+            self.0.extend_from_slice(&x.to_le_bytes());
+        }
+    }
+
+    fn patterns(&mut self, m: &Matcher) {
+        self.u32(m.patterns().len() as u32);
+        for p in m.patterns() {
+            self.bytes(&p.text);
+            self.u32(p.id);
+            self.u32(
+                u32::from(p.lstrip) | u32::from(p.rstrip) << 1 | u32::from(p.single_word) << 2,
+            );
+        }
+    }
+
+    fn family(&mut self, family: Family) {
+        match family {
+            Family::ByteLevel(s) => {
+                let flags = [s.spaced_digits, s.newline_tail, s.slash_tail, s.newlines];
+                let flags = flags.iter().rev().fold(0, |x, &f| x << 1 | u32::from(f));
+                let (lead, tail) = (s.lead as u32, s.tail as u32);
+                self.u32s(&[
+                    0,
+                    lead,
+                    s.word as u32,
+                    tail,
+                    u32::from(s.digits),
+                    u32::from(s.other),
+                    flags,
+                ]);
+            }
+            Family::SentencePiece(p) => self.u32s(&[1, p as u32]),
+        }
+    }
+
+    fn loaded(&mut self, l: &Loaded) {
+        let p = &l.plan;
+        self.family(p.family);
+        self.u32s(&[u32::from(p.nfc), u32::from(p.units_differ)]);
+        self.u32s(&p.bytes);
+        self.arrays(&p.chars);
+        self.arrays(&p.merges.slots);
+        let b = &p.bridges;
+        for list in [&b.ascii, &b.filter, &b.gate, &b.partial] {
+            self.u64s(list);
+        }
+        let entries: Vec<[u32; 8]> = p.seeds.iter().map(|e| e.to_words()).collect();
+        self.arrays(&entries);
+        self.u32(p.long_seeds.iter().count() as u32);
+        for (piece, ids, lens) in p.long_seeds.iter() {
+            self.bytes(piece);
+            self.u32s(ids);
+            self.u32s(lens);
+        }
+        self.patterns(&p.raw);
+        self.patterns(&p.normalized);
+        self.bytes(&l.vocab.text);
+        self.u32s(&l.vocab.ends);
+        self.u32s(&l.vocab.sorted);
+        self.u32s(&match l.decoder {
+            Decoder::ByteLevel => [0, 0],
+            Decoder::SentencePiece { strip } => [1, strip],
+            Decoder::Other => [2, 0],
+        });
+        self.u32(l.added.len() as u32);
+        for t in &l.added {
+            let flags = [t.special, t.lstrip, t.rstrip, t.single_word, t.normalized];
+            self.u32(t.id);
+            self.u32(flags.iter().rev().fold(0, |x, &f| x << 1 | u32::from(f)));
+            self.bytes(t.content.as_bytes());
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn u32(&mut self) -> Option<u32> {
+        let (head, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        Some(u32::from_le_bytes(*head))
+    }
+
+    fn take(&mut self, size: usize) -> Option<&'a [u8]> {
+        let n = (self.u32()? as usize).checked_mul(size)?;
+        let (head, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    fn u32s(&mut self) -> Option<Vec<u32>> {
+        let bytes = self.take(4)?;
+        Some(
+            bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|c| u32::from_le_bytes(*c))
+                .collect(),
+        )
+    }
+
+    fn u64s(&mut self) -> Option<Vec<u64>> {
+        let bytes = self.take(8)?;
+        Some(
+            bytes
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|c| u64::from_le_bytes(*c))
+                .collect(),
+        )
+    }
+
+    fn arrays<const N: usize>(&mut self) -> Option<Vec<[u32; N]>> {
+        let words = self.take(4)?.as_chunks::<4>().0;
+        let (arrays, rest) = words.as_chunks::<N>();
+        rest.is_empty()
+            .then(|| arrays.iter().map(|a| a.map(u32::from_le_bytes)).collect())
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.take(1)?.to_vec()).ok()
+    }
+
+    fn patterns(&mut self) -> Option<Matcher> {
+        let mut list = Vec::new();
+        for _ in 0..self.u32()? {
+            let (text, id, flags) = (self.take(1)?.into(), self.u32()?, self.u32()?);
+            let [lstrip, rstrip, single_word] = [0, 1, 2].map(|i| flags >> i & 1 != 0);
+            list.push(Pattern {
+                text,
+                id,
+                lstrip,
+                rstrip,
+                single_word,
+            });
+        }
+        Matcher::new(list)
+    }
+
+    fn family(&mut self) -> Option<Family> {
+        let contraction = |v: u32| {
+            Some(match v {
+                0 => Contraction::None,
+                1 => Contraction::Exact,
+                2 => Contraction::Fold,
+                _ => return None,
+            })
+        };
+        match *self.u32s()?.as_slice() {
+            [0, lead, word, tail, digits, other, flags] => Some(Family::ByteLevel(Split {
+                lead: contraction(lead)?,
+                word: match word {
+                    0 => Word::Spaced,
+                    1 => Word::Prefixed,
+                    2 => Word::PrefixedMarks,
+                    3 => Word::Cased,
+                    4 => Word::DeepSeek,
+                    _ => return None,
+                },
+                tail: contraction(tail)?,
+                digits: u8::try_from(digits).ok()?,
+                other: u16::try_from(other).ok()?,
+                spaced_digits: flags & 1 != 0,
+                newline_tail: flags & 2 != 0,
+                slash_tail: flags & 4 != 0,
+                newlines: flags & 8 != 0,
+            })),
+            [1, prefix] => Some(Family::SentencePiece(match prefix {
+                0 => Prefix::Never,
+                1 => Prefix::Always,
+                2 => Prefix::Unspaced,
+                3 => Prefix::First,
+                _ => return None,
+            })),
+            _ => None,
+        }
+    }
+
+    fn loaded(&mut self) -> Option<Loaded> {
+        let family = self.family()?;
+        let &[nfc, units_differ] = self.u32s()?.as_slice() else {
+            return None;
+        };
+        let (bytes, chars) = (self.u32s()?, self.arrays()?);
+        let mut merges = Merges::from_slots(self.arrays()?);
+        let (ascii, filter) = (self.u64s()?, self.u64s()?);
+        let bridges = Bridges {
+            ascii,
+            filter,
+            gate: self.u64s()?,
+            partial: self.u64s()?,
+        };
+        let entries: Vec<[u32; 8]> = self.arrays()?;
+        let mut seeds = Table::dense(entries.len());
+        for entry in entries {
+            seeds.insert(Entry::from_words(entry));
+        }
+        let mut long_seeds = Long::default();
+        for _ in 0..self.u32()? {
+            let piece = self.take(1)?;
+            long_seeds.insert(piece, &self.u32s()?, &self.u32s()?);
+        }
+        let (raw, normalized) = (self.patterns()?, self.patterns()?);
+        let text = self.take(1)?.to_vec();
+        let vocab = Vocab {
+            text,
+            ends: self.u32s()?,
+            sorted: self.u32s()?,
+        };
+        let decoder = match *self.u32s()?.as_slice() {
+            [0, _] => Decoder::ByteLevel,
+            [1, strip] => Decoder::SentencePiece { strip },
+            _ => Decoder::Other,
+        };
+        let mut added = Vec::new();
+        for _ in 0..self.u32()? {
+            let (id, flags, content) = (self.u32()?, self.u32()?, self.text()?);
+            let [special, lstrip, rstrip, single_word, normalized] =
+                [0, 1, 2, 3, 4].map(|i| flags >> i & 1 != 0);
+            added.push(AddedToken {
+                id,
+                content,
+                special,
+                lstrip,
+                rstrip,
+                single_word,
+                normalized,
+            });
+        }
+        let whole = bytes.len() == 256 && bridges.sound() && merges.sound();
+        if !whole {
+            return None;
+        }
+        if matches!(family, Family::ByteLevel(_)) {
+            merges.index_bytes(&bytes);
+        }
+        let (nfc, units_differ) = (nfc != 0, units_differ != 0);
+        let plan = Plan {
+            family,
+            nfc,
+            units_differ,
+            bytes,
+            chars,
+            merges,
+            bridges,
+            seeds,
+            long_seeds,
+            raw,
+            normalized,
+        };
+        Some(Loaded {
+            plan,
+            vocab,
+            decoder,
+            added,
+        })
+    }
+}
