@@ -46,6 +46,16 @@ use std::path::Path;
 
 use crate::error::Result;
 
+/// Writes a file of the model (tokenizer, template) beside the shards, listed like every other.
+///
+/// # Errors
+/// `output.*` if it cannot be written.
+pub fn keep_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<FileInfo> {
+    let digest = hashed::write_whole(&dir.join(name), bytes)?;
+    let sums = RowSums::default();
+    Ok(FileInfo::new(name.to_owned(), FileKind::Metadata, digest, sums, Vec::new()))
+}
+
 /// Size and hashes of a file on disk, as the manifest gives them for inputs and tokenizer files.
 pub fn digest_file(path: &Path) -> Result<Digest> {
     hashed::digest_file(path)

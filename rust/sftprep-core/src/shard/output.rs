@@ -37,6 +37,11 @@ pub struct OutputDir {
     placed: Vec<PathBuf>,
 }
 
+/// Files of the model that are kept beside the shards. Only where there is a manifest are they
+/// known to be copies: a folder with nothing else may be somebody's tokenizer.
+const MODEL_FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.tool_use.jinja"];
+
 /// What was found in the output folder.
 enum Found {
     /// Nothing, or what a run that died left behind.
@@ -254,7 +259,9 @@ fn lock(target: &Path) -> Result<File> {
 /// What the folder holds.
 fn look(target: &Path) -> Result<Found> {
     let names = list(target)?;
-    if let Some(name) = names.iter().find(|name| !is_ours(name)) {
+    let whole = names.iter().any(|name| name == MANIFEST_NAME);
+    let ours = |name: &str| is_ours(name) || whole && MODEL_FILES.contains(&name);
+    if let Some(name) = names.iter().find(|name| !ours(name)) {
         return Ok(Found::Foreign(name.clone()));
     }
     let has = |wanted: &str| names.iter().any(|name| name == wanted);

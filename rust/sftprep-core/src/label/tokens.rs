@@ -1,0 +1,155 @@
+//! Carries spans of bytes over to tokens.
+//!
+//! A token is trained if, and only if, all its bytes lie in trained spans. A token that straddles
+//! the edge between a trained and an untrained span (an answer that starts with a newline fuses
+//! with the header's newline) is not trained, and is marked so that it can be counted.
+
+use sftprep_tokenize::Encoding;
+
+use super::policy::ByteSpan;
+use crate::error::{Code, Reject};
+use crate::types::{Example, NO_MESSAGE, SpanKind, TokenSpan};
+
+/// Labels the tokens of a text whose byte spans are known.
+///
+/// # Errors
+/// `label.nothing_trained` if a message that is to be trained ends up without a trained token.
+pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, Reject> {
+    let mut builder = Builder::default();
+    let mut at = 0;
+    for (index, &[start, end]) in encoding.offsets.iter().enumerate() {
+        while at + 1 < spans.len() && spans[at].end <= start {
+            at += 1;
+        }
+        let Some(first) = spans.get(at) else { break };
+        builder.push(index as u32, token_span(first, &spans[at + 1..], end));
+    }
+    let example = Example { input_ids: encoding.ids.clone(), spans: builder.spans };
+    check_every_turn(&example, spans)?;
+    Ok(example)
+}
+
+/// The label of a token that starts in `first` and ends at byte `end`.
+fn token_span(first: &ByteSpan, rest: &[ByteSpan], end: u32) -> TokenSpan {
+    let reached = || rest.iter().take_while(|span| span.start < end);
+    let mixed = reached().any(|span| span.trained != first.trained);
+    TokenSpan {
+        end: 0,
+        message: first.message,
+        kind: first.kind,
+        trained: first.trained && !mixed,
+        straddles: mixed,
+        weight: first.weight,
+    }
+}
+
+/// Joins equal neighbours.
+#[derive(Default)]
+struct Builder {
+    spans: Vec<TokenSpan>,
+}
+
+impl Builder {
+    fn push(&mut self, index: u32, mut token: TokenSpan) {
+        token.end = index + 1;
+        if let Some(last) = self.spans.last_mut() {
+            let joined = TokenSpan { end: token.end, ..*last };
+            if joined == token && !token.straddles {
+                last.end = token.end;
+                return;
+            }
+        }
+        self.spans.push(token);
+    }
+}
+
+/// Never a silent zero mask: each message with trained bytes must have a trained token.
+fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject> {
+    let mut wanted: Vec<u32> = spans
+        .iter()
+        .filter(|span| span.trained && span.end > span.start)
+        .map(|span| span.message)
+        .collect();
+    wanted.dedup();
+    for message in wanted {
+        let has_token = example.spans.iter().any(|span| span.trained && span.message == message);
+        if !has_token {
+            return Err(Reject::new(
+                Code::LabelNothingTrained,
+                "each token of this turn straddles the edge of a span, so none can be trained",
+            )
+            .at_field(format!("messages[{message}]")));
+        }
+    }
+    if example.trained_tokens() == 0 {
+        return Err(Reject::new(Code::LabelNothingTrained, "no token would be trained"));
+    }
+    Ok(())
+}
+
+/// Labels tokens without text: one span, or one per run of equal flags.
+pub fn raw_tokens(input_ids: Vec<u32>, kind: SpanKind, trained: impl Fn(usize) -> bool) -> Example {
+    let mut builder = Builder::default();
+    for index in 0..input_ids.len() {
+        let span = TokenSpan {
+            end: 0,
+            message: NO_MESSAGE,
+            kind,
+            trained: trained(index),
+            straddles: false,
+            weight: 1.0,
+        };
+        builder.push(index as u32, span);
+    }
+    Example { input_ids, spans: builder.spans }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::IGNORE_INDEX;
+
+    fn byte_span(start: u32, end: u32, kind: SpanKind, trained: bool) -> ByteSpan {
+        ByteSpan { start, end, kind, message: 0, trained, weight: 1.0 }
+    }
+
+    fn encoding(ends: &[u32]) -> Encoding {
+        let mut encoding = Encoding::default();
+        let mut start = 0;
+        for (id, &end) in ends.iter().enumerate() {
+            encoding.ids.push(id as u32);
+            encoding.offsets.push([start, end]);
+            start = end;
+        }
+        encoding
+    }
+
+    #[test]
+    fn a_token_is_trained_only_if_all_its_bytes_are() {
+        let spans = [
+            byte_span(0, 4, SpanKind::Scaffold, false),
+            byte_span(4, 8, SpanKind::Reasoning, true),
+            byte_span(8, 12, SpanKind::Answer, true),
+            byte_span(12, 14, SpanKind::Scaffold, false),
+        ];
+        // tokens: inside scaffold; straddling its edge; across two trained spans; across the end
+        let example = label_tokens(&encoding(&[3, 6, 9, 11, 13, 14]), &spans).unwrap();
+        let labels = example.labels();
+        let skip = IGNORE_INDEX;
+        assert_eq!(labels, [skip, skip, 2, 3, skip, skip]);
+        let straddling: Vec<bool> = example.spans.iter().map(|span| span.straddles).collect();
+        assert_eq!(straddling, [false, true, false, false, true, false]);
+        assert_eq!(example.spans.last().unwrap().end, 6);
+    }
+
+    #[test]
+    fn a_turn_without_a_trained_token_is_rejected() {
+        let spans = [
+            byte_span(0, 1, SpanKind::Scaffold, false),
+            byte_span(1, 2, SpanKind::Answer, true),
+            byte_span(2, 3, SpanKind::Scaffold, false),
+        ];
+        let reject = label_tokens(&encoding(&[3]), &spans).unwrap_err();
+        assert_eq!(reject.code, Code::LabelNothingTrained);
+    }
+}

@@ -1,0 +1,138 @@
+//! What the manifest says about the run, and the model's files that are kept beside the shards.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::MappedRows;
+use super::recipe::Recipe;
+use crate::assets::ModelAssets;
+use crate::config::PackConfig;
+use crate::error::{Code, Error, Result};
+use crate::pack::PackPlan;
+use crate::shard::{
+    FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo, TokenizerInfo, keep_file,
+};
+
+/// Names the work area of runs with these options.
+pub(super) fn work_tag(config: &PackConfig) -> String {
+    let text = data_config(config).to_string();
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// The options without what does not change the data: folders, threads, overwriting.
+fn data_config(config: &PackConfig) -> Value {
+    let mut value = serde_json::to_value(config).unwrap_or_default();
+    if let Some(output) = value.get_mut("output").and_then(Value::as_object_mut) {
+        output.retain(|key, _| key == "shard_bytes");
+    }
+    if let Some(source) = value.get_mut("source").and_then(Value::as_object_mut) {
+        source.remove("inputs"); // their names, sizes and hashes are in `inputs`
+    }
+    if let Some(template) = value.get_mut("template").and_then(Value::as_object_mut) {
+        template.remove("tokenizer"); // a path; its hash is in `tokenizer`
+        template.remove("chat_template");
+    }
+    value
+}
+
+/// Everything about the run that the manifest holds beside files and totals.
+pub(super) fn run_facts(
+    recipe: &Recipe,
+    assets: &ModelAssets,
+    mapped: &MappedRows,
+    plan: &PackPlan,
+) -> RunFacts {
+    let tokenizer_hash = blake3::hash(&assets.tokenizer_json).to_hex().to_string();
+    let special_ids = recipe.special_tokens.iter().filter_map(|(name, text)| {
+        Some((name.clone(), u64::from(recipe.tokenizer.token_to_id(text)?)))
+    });
+    RunFacts {
+        config: data_config(&recipe.config),
+        tokenizer: TokenizerInfo {
+            name: short_name(&assets.name),
+            files: [("tokenizer.json".to_owned(), tokenizer_hash)].into(),
+            vocab_size: u64::from(recipe.tokenizer.vocab_size()),
+            special_ids: special_ids.collect(),
+        },
+        template: template_info(recipe),
+        inputs: mapped
+            .inputs
+            .iter()
+            .map(|input| InputInfo {
+                name: input.name.clone(),
+                bytes: input.bytes,
+                blake3: input.blake3.clone().unwrap_or_default(),
+            })
+            .collect(),
+        packing: packing_info(&recipe.config, plan),
+    }
+}
+
+fn template_info(recipe: &Recipe) -> TemplateInfo {
+    let Ok(templates) = &recipe.templates else { return TemplateInfo::default() };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(templates.default.source.as_bytes());
+    if let Some(tool_use) = &templates.tool_use {
+        hasher.update(b"\0tool_use\0").update(tool_use.source.as_bytes());
+    }
+    TemplateInfo {
+        name: templates.builtin.unwrap_or("tokenizer").to_owned(),
+        blake3: hasher.finalize().to_hex().to_string(),
+        date: recipe.date.clone(),
+    }
+}
+
+fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo {
+    let stats = plan.stats();
+    let strategy = serde_json::to_value(config.pack.strategy).unwrap_or_default();
+    PackingInfo {
+        strategy: strategy.as_str().unwrap_or_default().to_owned(),
+        max_len: u64::from(config.pack.max_len),
+        seed: config.pack.seed,
+        rows: stats.rows,
+        documents: stats.documents,
+        pieces: stats.pieces,
+        tokens: stats.tokens,
+        lower_bound: stats.lower_bound,
+        fill: format!("{:.6}", stats.fill),
+        gap: format!("{:.6}", stats.gap),
+    }
+}
+
+/// The last part of a path: names in a manifest must not depend on where things lie.
+fn short_name(name: &str) -> String {
+    let path = Path::new(name);
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let parent = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    if file == "tokenizer.json" && !parent.is_empty() { parent.into_owned() } else { file.into_owned() }
+}
+
+/// Writes the tokenizer and the template that were used into the dataset's folder, so that it can
+/// be inspected, explained and trained on without them at hand. transformers loads the folder.
+pub(super) fn keep_model_files(
+    dir: &Path,
+    recipe: &Recipe,
+    assets: &ModelAssets,
+) -> Result<Vec<FileInfo>> {
+    let mut config = serde_json::Map::new();
+    for (name, text) in &recipe.special_tokens {
+        config.insert(name.clone(), json!(text));
+    }
+    config.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
+    config.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
+    let config = serde_json::to_vec_pretty(&config)
+        .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
+    let mut kept = vec![
+        keep_file(dir, "tokenizer.json", &assets.tokenizer_json)?,
+        keep_file(dir, "tokenizer_config.json", &config)?,
+    ];
+    if let Ok(templates) = &recipe.templates {
+        kept.push(keep_file(dir, "chat_template.jinja", templates.default.source.as_bytes())?);
+        if let Some(tool_use) = &templates.tool_use {
+            let source = tool_use.source.as_bytes();
+            kept.push(keep_file(dir, "chat_template.tool_use.jinja", source)?);
+        }
+    }
+    Ok(kept)
+}

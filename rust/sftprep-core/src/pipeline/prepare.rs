@@ -1,0 +1,246 @@
+//! One row to one labelled example: parse, render, prove the spans, tokenize, label.
+
+use std::sync::Arc;
+
+use sftprep_template::{Labelled, Map, Request, Session, SpanOptions, TemplateError};
+use sftprep_tokenize::{AddedMatch, Encoder, Encoding};
+
+use super::recipe::{CompiledTemplate, Recipe};
+use crate::config::{AppendEos, SpecialText};
+use crate::error::{Code, Error, Reject};
+use crate::json::JsonNotes;
+use crate::label::{ByteSpan, TokenClass, label_tokens, raw_tokens};
+use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, TokenTargets};
+
+/// A row, prepared.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// Tokens and their labels.
+    pub example: Example,
+    /// The rendered text; empty for pretokenized rows.
+    pub text: String,
+    /// Partition of the text.
+    pub spans: Vec<ByteSpan>,
+    /// How each assistant turn was proven, in order.
+    pub methods: Vec<&'static str>,
+    /// Whether text of the row spelled a control token, and was kept from becoming one.
+    pub control_text: bool,
+}
+
+/// Why a row was not prepared.
+#[derive(Debug)]
+pub enum Failure {
+    /// The row's own fault: the run goes on.
+    Reject(Reject),
+    /// Every row's fault: the run ends.
+    Fatal(Error),
+}
+
+impl From<Reject> for Failure {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(reject)
+    }
+}
+
+/// Prepares rows; one per thread.
+pub struct Worker<'r> {
+    recipe: &'r Recipe,
+    encoder: Encoder<'r>,
+    encoding: Encoding,
+    default: Option<Session<'r>>,
+    tool_use: Option<Session<'r>>,
+    options: SpanOptions,
+    /// What parsing keeps between rows.
+    pub(super) notes: JsonNotes,
+}
+
+impl<'r> Worker<'r> {
+    /// A worker with caches of its own.
+    pub fn new(recipe: &'r Recipe) -> Self {
+        let templates = recipe.templates.as_ref().ok();
+        let session = |compiled: &'r CompiledTemplate| compiled.template.session();
+        Self {
+            recipe,
+            encoder: recipe.tokenizer.encoder(),
+            encoding: Encoding::default(),
+            default: templates.map(|t| session(&t.default)),
+            tool_use: templates.and_then(|t| t.tool_use.as_ref()).map(session),
+            options: SpanOptions { stop_tokens: recipe.stop_tokens.clone(), ..Default::default() },
+            notes: JsonNotes::default(),
+        }
+    }
+
+    /// Whether the JSON of rejected rows is wanted.
+    pub(super) fn keeps_excerpts(&self) -> bool {
+        self.recipe.config.output.reject_excerpts
+    }
+
+    /// Prepares one row.
+    ///
+    /// # Errors
+    /// A [`Reject`] for what is wrong with the row; a fatal error if no row can be prepared.
+    pub fn prepare(&mut self, sample: &Sample) -> Result<Prepared, Failure> {
+        match sample {
+            Sample::Conversation(conversation) => self.conversation(conversation),
+            Sample::Completion { prompt, completion } => self.completion(prompt, completion),
+            Sample::Text(text) => self.text(text),
+            Sample::Tokens { input_ids, targets } => Ok(self.tokens(input_ids, targets)?),
+        }
+    }
+
+    fn conversation(&mut self, conversation: &Conversation) -> Result<Prepared, Failure> {
+        let labelled = self.render(conversation)?;
+        let spans = self.recipe.policy.apply(conversation, &labelled)?;
+        let rendered = &labelled.rendered;
+        let control = &self.recipe.control;
+        let refused = self.encode(&rendered.text, |found| control.accepts(found, rendered, &spans))?;
+        let methods = labelled.turns.iter().flatten().map(|turn| turn.method.name()).collect();
+        let mut prepared = self.labelled(&spans, refused)?;
+        prepared.methods = methods;
+        prepared.text = labelled.rendered.text;
+        prepared.spans = spans;
+        Ok(prepared)
+    }
+
+    fn render(&mut self, conversation: &Conversation) -> Result<Labelled, Failure> {
+        let templates = self.recipe.templates.as_ref().map_err(|e| Failure::Fatal(e.clone()))?;
+        let with_tools = conversation.tools.is_some() && templates.tool_use.is_some();
+        let session = if with_tools { &mut self.tool_use } else { &mut self.default };
+        let Some(session) = session else {
+            let error = Error::new(Code::RunInternal, "a template without a session");
+            return Err(Failure::Fatal(error));
+        };
+        let kwargs = merged(&self.recipe.kwargs, &conversation.kwargs);
+        let request = Request {
+            messages: &conversation.messages,
+            tools: conversation.tools.as_deref(),
+            documents: conversation.documents.as_deref(),
+            add_generation_prompt: false,
+            special_tokens: &self.recipe.special_tokens,
+            kwargs: &kwargs,
+            clock: self.recipe.clock,
+        };
+        session.label(&request, &self.options).map_err(|error| Failure::Reject(rejected(&error)))
+    }
+
+    /// Text before the completion is context; the completion and its stop token are trained.
+    fn completion(&mut self, prompt: &str, completion: &str) -> Result<Prepared, Failure> {
+        let policy = self.recipe.config.label.append_eos;
+        let mut text = RawText::default();
+        text.push(prompt, SpanKind::User, false);
+        self.push_with_eos(&mut text, completion, SpanKind::Answer, policy != AppendEos::Never);
+        self.raw(text)
+    }
+
+    fn text(&mut self, content: &str) -> Result<Prepared, Failure> {
+        let policy = self.recipe.config.label.append_eos;
+        let mut text = RawText::default();
+        self.push_with_eos(&mut text, content, SpanKind::Text, policy == AppendEos::Always);
+        self.raw(text)
+    }
+
+    /// Appends trained text; where an eos token is wanted, text that ends with it already keeps it.
+    fn push_with_eos(&self, text: &mut RawText, content: &str, kind: SpanKind, wanted: bool) {
+        let eos = self.recipe.eos.as_ref().filter(|_| wanted);
+        let Some((_, eos)) = eos else { return text.push(content, kind, true) };
+        text.push(content.strip_suffix(eos.as_str()).unwrap_or(content), kind, true);
+        text.push(eos, SpanKind::Stop, true);
+    }
+
+    fn raw(&mut self, raw: RawText) -> Result<Prepared, Failure> {
+        let RawText { text, spans } = raw;
+        let control = &self.recipe.control;
+        let refused = self.encode(&text, |found| accepts_raw(control.class(found.id), found, &spans))?;
+        let mut prepared = self.labelled(&spans, refused)?;
+        prepared.text = text;
+        prepared.spans = spans;
+        Ok(prepared)
+    }
+
+    /// Tokenizes; returns whether text of the row was kept from becoming a control token.
+    fn encode(
+        &mut self,
+        text: &str,
+        mut accept: impl FnMut(&AddedMatch) -> bool,
+    ) -> Result<bool, Failure> {
+        self.encoding.clear();
+        let policy = self.recipe.config.label.special_text;
+        let mut refused = false;
+        let mut decide = |found: &AddedMatch| {
+            let accepted = accept(found);
+            refused |= !accepted;
+            accepted || policy == SpecialText::AsTransformers
+        };
+        self.encoder
+            .encode_accepting(text, &mut decide, &mut self.encoding)
+            .map_err(|error| Reject::new(Code::TokenizerFailed, error.to_string()))?;
+        if refused && policy == SpecialText::Refuse {
+            let detail = "text of the row spells a control token";
+            return Err(Reject::new(Code::LabelControlText, detail).into());
+        }
+        Ok(refused)
+    }
+
+    fn labelled(&self, spans: &[ByteSpan], control_text: bool) -> Result<Prepared, Reject> {
+        let example = label_tokens(&self.encoding, spans)?;
+        Ok(Prepared { example, control_text, ..Prepared::default() })
+    }
+
+    fn tokens(&self, input_ids: &[u32], targets: &TokenTargets) -> Result<Prepared, Reject> {
+        let size = self.recipe.tokenizer.vocab_size();
+        if let Some(at) = input_ids.iter().position(|id| *id >= size) {
+            let detail = format!("id {} is not below the vocabulary size {size}", input_ids[at]);
+            return Err(Reject::new(Code::FormatTokens, detail).at_field(format!("input_ids[{at}]")));
+        }
+        let example = raw_tokens(input_ids.to_vec(), SpanKind::Tokens, |at| match targets {
+            TokenTargets::All => true,
+            TokenTargets::Mask(mask) => mask.get(at).copied().unwrap_or(false),
+        });
+        if example.trained_tokens() == 0 {
+            return Err(Reject::new(Code::LabelNothingTrained, "no token would be trained"));
+        }
+        Ok(Prepared { example, ..Prepared::default() })
+    }
+}
+
+/// Raw text with its spans.
+#[derive(Default)]
+struct RawText {
+    text: String,
+    spans: Vec<ByteSpan>,
+}
+
+impl RawText {
+    fn push(&mut self, text: &str, kind: SpanKind, trained: bool) {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        let end = self.text.len() as u32;
+        if end > start {
+            let message = NO_MESSAGE;
+            self.spans.push(ByteSpan { start, end, kind, message, trained, weight: 1.0 });
+        }
+    }
+}
+
+/// Without a template only the appended eos is a control token; tags may stand in what is trained.
+fn accepts_raw(class: TokenClass, found: &AddedMatch, spans: &[ByteSpan]) -> bool {
+    let inside = |span: &&ByteSpan| span.start <= found.start && found.end <= span.end;
+    let kind = spans.iter().find(inside).map(|span| span.kind);
+    match class {
+        TokenClass::Plain => true,
+        TokenClass::Tag => kind.is_some_and(|kind| kind != SpanKind::User),
+        TokenClass::Control => kind == Some(SpanKind::Stop),
+    }
+}
+
+fn merged(global: &Map, own: &Map) -> Map {
+    let mut merged = global.clone();
+    for (key, value) in own.iter() {
+        merged.insert(Arc::clone(key), value.clone());
+    }
+    merged
+}
+
+fn rejected(error: &TemplateError) -> Reject {
+    Reject::new(Code::from_name(error.code()).unwrap_or(Code::TemplateType), error.to_string())
+}

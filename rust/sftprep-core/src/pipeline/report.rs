@@ -1,0 +1,159 @@
+//! What a run reports: typed for callers, JSON beside the shards. Never part of what is hashed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::MappedRows;
+use super::recipe::Recipe;
+use super::rows::Counts;
+use crate::error::{Code, Error, Result};
+use crate::pack::PackPlan;
+use crate::shard::{Manifest, REPORT_NAME, SourceTotals};
+
+/// Seconds per phase.
+#[derive(Debug)]
+pub(super) struct Timer {
+    last: Instant,
+    laps: BTreeMap<String, f64>,
+}
+
+impl Timer {
+    pub(super) fn start() -> Self {
+        Self { last: Instant::now(), laps: BTreeMap::new() }
+    }
+
+    /// Ends a phase.
+    pub(super) fn lap(&mut self, name: &str) {
+        self.laps.insert(name.to_owned(), self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+    }
+
+    pub(super) fn laps(&self) -> BTreeMap<String, f64> {
+        self.laps.clone()
+    }
+}
+
+/// One input in the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    /// Source name.
+    pub name: String,
+    /// Format its rows were read in.
+    pub format: String,
+    /// Why that format.
+    pub evidence: String,
+    /// What became of its rows and tokens.
+    pub totals: SourceTotals,
+}
+
+/// The report of a `pack` run.
+#[derive(Debug, Clone, Serialize)]
+pub struct PackReport {
+    /// Identity of the packed data; empty after a dry run.
+    pub content_id: String,
+    /// What became of all rows and tokens.
+    pub totals: SourceTotals,
+    /// The same per input.
+    pub sources: Vec<SourceReport>,
+    /// Packed sequences.
+    pub sequences: u64,
+    /// Shards (data files).
+    pub shards: u64,
+    /// Bytes of all files.
+    pub bytes_written: u64,
+    /// Share of `sequences * max_len` that holds tokens.
+    pub fill: f64,
+    /// Number of sequences that no packing can go below.
+    pub lower_bound: u64,
+    /// Sequences above that bound, as a share of it.
+    pub gap: f64,
+    /// Which tokenizer engine ran, and why.
+    pub tokenizer_engine: String,
+    /// Object keys that occurred twice in one object; the last one won.
+    pub duplicate_keys: u64,
+    /// Rows whose text spelled a control token.
+    pub control_text_rows: u64,
+    /// Tokens across the edge of a trained span; never trained.
+    pub straddling_tokens: u64,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// Seconds per phase: load, map, plan, write.
+    pub seconds: BTreeMap<String, f64>,
+    /// Date that the template saw.
+    pub date: String,
+}
+
+impl PackReport {
+    pub(super) fn new(recipe: &Recipe, mapped: &MappedRows, plan: &PackPlan) -> Self {
+        let stats = plan.stats();
+        let Counts { duplicate_keys, control_text_rows, straddling_tokens, .. } = mapped.counts;
+        let totals = &mapped.ledger.totals;
+        let sources = totals.by_source().zip(&mapped.formats).map(|((name, totals), format)| {
+            let (format, evidence) = format.clone();
+            SourceReport { name: name.to_owned(), format, evidence, totals: totals.clone() }
+        });
+        Self {
+            content_id: String::new(),
+            totals: totals.all(),
+            sources: sources.collect(),
+            sequences: stats.rows,
+            shards: 0,
+            bytes_written: 0,
+            fill: stats.fill,
+            lower_bound: stats.lower_bound,
+            gap: stats.gap,
+            tokenizer_engine: recipe.tokenizer.engine().to_string(),
+            duplicate_keys,
+            control_text_rows,
+            straddling_tokens,
+            warnings: warnings(recipe, mapped),
+            seconds: BTreeMap::new(),
+            date: recipe.date.clone(),
+        }
+    }
+
+    /// Adds what is known once the files are written.
+    pub(super) fn seal(&mut self, manifest: &Manifest) {
+        self.content_id.clone_from(&manifest.content_id);
+        self.shards = manifest.files_of(crate::shard::FileKind::Data).count() as u64;
+        self.bytes_written = manifest.files.iter().map(|file| file.bytes).sum();
+    }
+
+    /// Writes the report beside the shards.
+    pub(super) fn save(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(REPORT_NAME);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
+        std::fs::write(&path, text).map_err(|error| Error::io(Code::OutputIo, &path, &error))
+    }
+}
+
+fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let conversations = mapped.formats.iter().any(|(format, _)| {
+        matches!(format.as_str(), "messages" | "sharegpt" | "alpaca" | "prompt_completion")
+    });
+    let split = recipe.split_control_strings();
+    if conversations && !split.is_empty() {
+        warnings.push(format!(
+            "the template's control strings {} are not single tokens of this tokenizer; \
+             add them with `sftprep add-tokens` and resize the model's embeddings",
+            split.join(", ")
+        ));
+    }
+    if recipe.eos.is_none() {
+        warnings.push(
+            "the tokenizer names no eos_token: completions are packed without a stop token".to_owned(),
+        );
+    }
+    if mapped.counts.control_text_rows > 0 {
+        warnings.push(format!(
+            "{} rows spell a control token in their own text; see --special-text",
+            mapped.counts.control_text_rows
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,297 @@
+//! The two ends of the map phase: chunks from the reader with the parser of their source, and
+//! mapped rows into segment and ledger.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::MappedRows;
+use super::budget::RejectBudget;
+use super::control::Control;
+use super::map::{Mapped, MappedRow, Work};
+use super::prepare::Prepared;
+use super::recipe::Recipe;
+use crate::config::{Overlong, PackConfig, PackingConfig, Strategy};
+use crate::error::{Code, Error, Reject, Result};
+use crate::format::{AlpacaInput, Format, FormatOptions, Parser, detect};
+use crate::json::{self, JsonNotes};
+use crate::label::truncate;
+use crate::pack::Cuts;
+use crate::shard::{DocMeta, LedgerRow, LedgerWriter, Outcome, OutputDir, SegmentWriter};
+use crate::source::{InputDigest, Reader};
+use crate::types::{Chunk, Example, Record, RowPlace, SourceId};
+
+/// Rows looked at to detect a format.
+const DETECT_ROWS: usize = 100;
+
+/// Makes the parser of a source: detects its format unless the options say it.
+#[derive(Debug)]
+pub struct RowParser;
+
+impl RowParser {
+    /// The parser for rows of that format under a recipe's options.
+    ///
+    /// # Errors
+    /// `config.value` if a mapping names something that no format wants.
+    pub fn new(recipe: &Recipe, format: Format) -> Result<Parser> {
+        let source = &recipe.config.source;
+        let alpaca = recipe.templates.as_ref().is_ok_and(|t| t.builtin == Some("alpaca"));
+        Parser::new(FormatOptions {
+            map: source.map.clone(),
+            roles: source.role.clone(),
+            parts_raw: recipe.parts_raw(),
+            alpaca_input: if alpaca { AlpacaInput::Field } else { AlpacaInput::Join },
+            ..FormatOptions::new(format)
+        })
+    }
+}
+
+/// Chunks in order, each with its source's parser.
+pub(super) struct Sources<'r> {
+    recipe: &'r Recipe,
+    reader: Reader,
+    control: &'r Control,
+    current: Option<(SourceId, Arc<Parser>)>,
+    formats: Vec<(String, String)>,
+}
+
+impl<'r> Sources<'r> {
+    pub(super) fn new(recipe: &'r Recipe, reader: Reader, control: &'r Control) -> Self {
+        Self { recipe, reader, control, current: None, formats: Vec::new() }
+    }
+
+    /// The next chunk, or none after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Work>> {
+        let Some(chunk) = self.reader.next_chunk()? else { return Ok(None) };
+        self.control.bytes_read.store(self.reader.bytes_read(), Relaxed);
+        let Some((place, _)) = chunk.rows.iter().next() else {
+            // nothing but blank lines so far: any parser will do for no rows
+            let parser = Arc::new(RowParser::new(self.recipe, Format::Text)?);
+            return Ok(Some(Work { chunk, parser }));
+        };
+        let parser = match &self.current {
+            Some((source, parser)) if *source == place.source => Arc::clone(parser),
+            _ => self.parser_of(place.source, &chunk)?,
+        };
+        Ok(Some(Work { chunk, parser }))
+    }
+
+    fn parser_of(&mut self, source: SourceId, chunk: &Chunk) -> Result<Arc<Parser>> {
+        let file = &self.reader.files()[source as usize];
+        let (format, evidence) = match Format::chosen(self.recipe.config.source.format) {
+            Some(format) => (format, "chosen with --format".to_owned()),
+            None => match first_rows(chunk) {
+                rows if rows.is_empty() => (Format::Messages, "no readable row".to_owned()),
+                rows => {
+                    let found = detect(&rows, &self.recipe.config.source.map)
+                        .map_err(|error| error.at_path(&file.path))?;
+                    (found.format, found.evidence)
+                }
+            },
+        };
+        while self.formats.len() <= source as usize {
+            self.formats.push((String::new(), "no row".to_owned()));
+        }
+        self.formats[source as usize] = (format.name().to_owned(), evidence);
+        let parser = Arc::new(RowParser::new(self.recipe, format)?);
+        self.current = Some((source, Arc::clone(&parser)));
+        Ok(parser)
+    }
+
+    /// What was read, and the format of each source.
+    pub(super) fn finish(mut self) -> (Vec<InputDigest>, Vec<(String, String)>) {
+        let inputs = self.reader.finished().to_vec();
+        self.formats.resize(self.reader.files().len(), (String::new(), "no row".to_owned()));
+        (inputs, self.formats)
+    }
+}
+
+fn first_rows(chunk: &Chunk) -> Vec<sftprep_template::Data> {
+    let mut notes = JsonNotes::default();
+    let read = |record| match record {
+        Record::Json(bytes) => json::parse(bytes, &mut notes).ok(),
+        Record::Data(row) => Some(row.clone()),
+        Record::Unreadable(_) => None,
+    };
+    chunk.rows.iter().take(DETECT_ROWS).map(|(_, record)| record).filter_map(read).collect()
+}
+
+/// Counts that are not part of the ledger.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Object keys that occurred twice in one object; the last one won.
+    pub duplicate_keys: u64,
+    /// Rows whose text spelled a control token.
+    pub control_text_rows: u64,
+    /// Tokens that straddle the edge of a trained span, and are not trained.
+    pub straddling_tokens: u64,
+    /// Spans in the segment.
+    pub spans: u64,
+}
+
+/// Takes mapped rows in input order.
+pub(super) struct RowSink<'a> {
+    packing: PackingConfig,
+    names: &'a [String],
+    control: &'a Control,
+    budget: RejectBudget,
+    ledger: LedgerWriter,
+    segment: SegmentWriter,
+    cuts: Cuts,
+    counts: Counts,
+}
+
+impl<'a> RowSink<'a> {
+    pub(super) fn create(
+        config: &PackConfig,
+        names: &'a [String],
+        control: &'a Control,
+        output: &OutputDir,
+    ) -> Result<Self> {
+        let excerpts = config.output.reject_excerpts;
+        Ok(Self {
+            packing: config.pack.clone(),
+            names,
+            control,
+            budget: RejectBudget::new(config.source.max_reject_rate),
+            ledger: LedgerWriter::create(&output.files(), names, excerpts)?,
+            segment: SegmentWriter::create(&output.scratch())?,
+            cuts: Cuts::new(config.pack.strategy, config.pack.max_len),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Writes the rows of a chunk into segment and ledger.
+    pub(super) fn take(&mut self, mapped: Mapped) -> Result<()> {
+        self.counts.duplicate_keys += mapped.duplicate_keys;
+        for row in mapped.rows {
+            self.ledger.rows_read(row.place.source, 1)?;
+            self.row(row)?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, row: MappedRow) -> Result<()> {
+        let MappedRow { place, result, excerpt } = row;
+        let text = excerpt.as_deref().unwrap_or_default();
+        self.control.rows.fetch_add(1, Relaxed);
+        let prepared = match result {
+            Ok(prepared) => prepared,
+            Err(reject) => {
+                self.control.rejected.fetch_add(1, Relaxed);
+                let outcome = Outcome::Rejected(&reject);
+                self.ledger.append(&LedgerRow { place, encoded: 0, outcome, text })?;
+                let names = self.names;
+                let shown = || format!("{}:{}", names[place.source as usize], place.line);
+                return self.budget.count(Some(&reject), shown);
+            }
+        };
+        self.budget.count(None, String::new)?;
+        let encoded = prepared.example.input_ids.len() as u64;
+        self.control.tokens.fetch_add(encoded, Relaxed);
+        self.counts.control_text_rows += u64::from(prepared.control_text);
+        match self.fit(prepared) {
+            Fitted::Whole(prepared) => self.pack(place, encoded, &prepared, text),
+            Fitted::Left(reject) => {
+                if self.packing.overlong == Overlong::Error {
+                    let shown = format!("{}: {}", self.names[place.source as usize], reject.detail);
+                    return Err(Error::new(Code::PackOverlong, shown)
+                        .at_path(&self.names[place.source as usize])
+                        .at_line(place.line)
+                        .hint("raise --max-len, or choose --overlong drop or truncate"));
+                }
+                self.control.dropped.fetch_add(1, Relaxed);
+                let outcome = Outcome::Dropped(&reject);
+                self.ledger.append(&LedgerRow { place, encoded, outcome, text })
+            }
+        }
+    }
+
+    /// Applies the policy for documents longer than a sequence.
+    fn fit(&self, mut prepared: Prepared) -> Fitted {
+        let max_len = self.packing.max_len;
+        let tokens = prepared.example.input_ids.len();
+        let splits = matches!(self.packing.strategy, Strategy::BfdSplit | Strategy::Wrapped);
+        if tokens <= max_len as usize || splits {
+            return Fitted::Whole(prepared);
+        }
+        let too_long = format!("{tokens} tokens, more than max_len {max_len}");
+        if self.packing.overlong != Overlong::Truncate {
+            return Fitted::Left(Reject::new(Code::PackOverlong, too_long));
+        }
+        truncate(&mut prepared.example, max_len);
+        if prepared.example.trained_tokens() == 0 {
+            let detail = format!("{too_long}, and no whole trained turn is left after truncation");
+            return Fitted::Left(Reject::new(Code::PackOverlong, detail));
+        }
+        Fitted::Whole(prepared)
+    }
+
+    fn pack(
+        &mut self,
+        place: RowPlace,
+        encoded: u64,
+        prepared: &Prepared,
+        text: &[u8],
+    ) -> Result<()> {
+        let example = &prepared.example;
+        let tokens = example.input_ids.len() as u64;
+        let trained = self.labelled_tokens(example);
+        self.segment.append(example, DocMeta { place, part: 0 })?;
+        self.counts.spans += example.spans.len() as u64;
+        self.counts.straddling_tokens +=
+            example.spans.iter().filter(|span| span.straddles).count() as u64;
+        self.control.trained_tokens.fetch_add(trained, Relaxed);
+        let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
+        let outcome = Outcome::Packed { tokens, trained, documents: 1, cut };
+        self.ledger.append(&LedgerRow { place, encoded, outcome, text })
+    }
+
+    /// Tokens of a document that get a label: the first token of a piece that the strategy will
+    /// cut off has none.
+    fn labelled_tokens(&mut self, example: &Example) -> u64 {
+        let is_trained = |token: &u32| {
+            let at = example.spans.partition_point(|span| span.end <= *token);
+            example.spans.get(at).is_some_and(|span| span.trained)
+        };
+        let cuts = self.cuts.next(example.input_ids.len() as u32);
+        let lost = cuts.filter(|token| *token > 0 && is_trained(token)).count() as u64;
+        u64::from(example.trained_tokens()) - lost
+    }
+
+    /// Ends segment and ledger; the ledger must balance.
+    pub(super) fn finish(
+        self,
+        inputs: Vec<InputDigest>,
+        formats: Vec<(String, String)>,
+    ) -> Result<MappedRows> {
+        if self.ledger.totals().all().rows == 0 {
+            return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
+                .at_path(self.names.join(", "))
+                .hint("check that the path is the one you meant"));
+        }
+        self.budget.judge()?;
+        if self.segment.lengths().is_empty() {
+            let all = self.ledger.totals().all();
+            let message = format!(
+                "of {} rows, {} were rejected and {} dropped",
+                all.rows,
+                all.rows_rejected(),
+                all.rows_dropped()
+            );
+            return Err(Error::new(Code::RunNothingPacked, message)
+                .hint("see the reasons with --dry-run --reject-excerpts, or raise --max-len"));
+        }
+        Ok(MappedRows {
+            segment: self.segment.finish()?,
+            ledger: self.ledger.finish()?,
+            inputs,
+            formats,
+            counts: self.counts,
+        })
+    }
+}
+
+enum Fitted {
+    Whole(Prepared),
+    Left(Reject),
+}
