@@ -22,11 +22,19 @@ fn main() -> Result<()> {
             config.output.threads = rest.first().and_then(|n| n.parse().ok()).unwrap_or(1);
             config
         }
-        _ => return Err(Error::new(Code::ConfigValue, "usage: pack INPUT TOKENIZER OUT [THREADS]")),
+        _ => {
+            return Err(Error::new(
+                Code::ConfigValue,
+                "usage: pack INPUT TOKENIZER OUT [THREADS]",
+            ));
+        }
     };
     let mut job = PackJob::start(config)?;
     while !job.poll(Duration::from_secs(1)).0 {}
     let report = job.wait()?;
-    println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&report).unwrap_or_default()
+    );
     Ok(())
 }

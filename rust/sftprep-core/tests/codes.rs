@@ -8,11 +8,18 @@ fn every_code_has_a_page() {
     for code in Code::ALL {
         let name = code.as_str();
         let parts: Vec<&str> = name.split('.').collect();
-        assert!(parts.len() == 2 && parts.iter().all(|part| !part.is_empty()), "{name}");
+        assert!(
+            parts.len() == 2 && parts.iter().all(|part| !part.is_empty()),
+            "{name}"
+        );
         assert!(names.insert(name), "{name} twice");
         assert_eq!(Code::from_name(name), Some(*code));
         let page = code.page();
-        for (what, text) in [("cause", page.cause), ("example", page.example), ("fix", page.fix)] {
+        for (what, text) in [
+            ("cause", page.cause),
+            ("example", page.example),
+            ("fix", page.fix),
+        ] {
             assert!(text.len() > 5, "{name} has no {what}");
         }
         assert!(matches!(code.exit_code(), 1..=6 | 130), "{name}");

@@ -22,7 +22,10 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 fn floor(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -38,12 +41,17 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
 
 /// Modules of this crate that a source file names through `crate::`.
 fn imports(source: &str) -> Vec<String> {
-    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let mut found = Vec::new();
     for line in code {
         for (at, _) in line.match_indices("crate::") {
             let rest = &line[at + "crate::".len()..];
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = rest
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             found.push(name);
         }
     }
@@ -59,14 +67,22 @@ fn no_module_imports_upward_or_sideways() {
     let mut seen = 0;
     for file in &files {
         let inside = file.strip_prefix(&root).unwrap();
-        let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+        let first = inside
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy()
+            .into_owned();
         let module = first.trim_end_matches(".rs").to_owned();
         if module == "lib" {
             continue;
         }
         let own = floor(&module).unwrap_or_else(|| panic!("{module} has no floor: add it here"));
         for import in imports(&fs::read_to_string(file).unwrap()) {
-            let Some(other) = floor(&import) else { continue };
+            let Some(other) = floor(&import) else {
+                continue;
+            };
             seen += 1;
             if import != module && other >= own {
                 wrong.push(format!("{} imports crate::{import}", inside.display()));
@@ -81,13 +97,22 @@ fn no_module_imports_upward_or_sideways() {
 fn stand_alone_crates_know_nothing_of_the_others() {
     let rust = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for (name, others) in [
-        ("sftprep-template", ["sftprep-tokenize", "sftprep-core", "pyo3"]),
-        ("sftprep-tokenize", ["sftprep-template", "sftprep-core", "pyo3"]),
+        (
+            "sftprep-template",
+            ["sftprep-tokenize", "sftprep-core", "pyo3"],
+        ),
+        (
+            "sftprep-tokenize",
+            ["sftprep-template", "sftprep-core", "pyo3"],
+        ),
         ("sftprep-core", ["sftprep-python", "pyo3", "numpy"]),
     ] {
         let manifest = fs::read_to_string(rust.join(name).join("Cargo.toml")).unwrap();
         for other in others {
-            assert!(!manifest.contains(&format!("{other} ")), "{name} depends on {other}");
+            assert!(
+                !manifest.contains(&format!("{other} ")),
+                "{name} depends on {other}"
+            );
         }
     }
 }
@@ -96,7 +121,12 @@ fn stand_alone_crates_know_nothing_of_the_others() {
 fn files_stay_under_five_hundred_lines() {
     let rust = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
-    for krate in ["sftprep-template", "sftprep-tokenize", "sftprep-core", "sftprep-python"] {
+    for krate in [
+        "sftprep-template",
+        "sftprep-tokenize",
+        "sftprep-core",
+        "sftprep-python",
+    ] {
         rust_files(&rust.join(krate).join("src"), &mut files);
     }
     let long: Vec<String> = files

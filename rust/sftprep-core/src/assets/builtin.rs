@@ -8,13 +8,25 @@ pub(super) const TOKENIZER_CONFIG: &[u8] =
 
 /// Names and sources of the built-in templates.
 pub const BUILTIN_TEMPLATES: [(&str, &str); 4] = [
-    ("chatml", include_str!("../../assets/templates/chatml.jinja")),
-    ("alpaca", include_str!("../../assets/templates/alpaca.jinja")),
-    ("vicuna", include_str!("../../assets/templates/vicuna.jinja")),
+    (
+        "chatml",
+        include_str!("../../assets/templates/chatml.jinja"),
+    ),
+    (
+        "alpaca",
+        include_str!("../../assets/templates/alpaca.jinja"),
+    ),
+    (
+        "vicuna",
+        include_str!("../../assets/templates/vicuna.jinja"),
+    ),
     ("plain", include_str!("../../assets/templates/plain.jinja")),
 ];
 
 /// The built-in template of that name.
 pub fn builtin_template(name: &str) -> Option<&'static str> {
-    BUILTIN_TEMPLATES.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
+    BUILTIN_TEMPLATES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, source)| *source)
 }

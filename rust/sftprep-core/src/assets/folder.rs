@@ -45,7 +45,10 @@ impl ModelAssets {
         let (folder, file) = if path.is_dir() {
             (path.to_path_buf(), path.join("tokenizer.json"))
         } else {
-            (path.parent().unwrap_or(Path::new("")).to_path_buf(), path.to_path_buf())
+            (
+                path.parent().unwrap_or(Path::new("")).to_path_buf(),
+                path.to_path_buf(),
+            )
         };
         if !file.is_file() {
             return Err(missing(path, &folder));
@@ -77,7 +80,10 @@ impl ModelAssets {
 
     /// Value of a named special token.
     pub fn special_token(&self, name: &str) -> Option<&str> {
-        self.special_tokens.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.special_tokens
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -88,13 +94,20 @@ fn missing(path: &Path, folder: &Path) -> Error {
             .hint("give a folder with tokenizer.json, a tokenizer.json, a hub id or `builtin`");
     }
     let model = std::fs::read_dir(folder).ok().and_then(|entries| {
-        entries.filter_map(|entry| entry.ok().map(|e| e.path())).find(|p| {
-            p.extension().is_some_and(|e| e == "model") || p.file_name().is_some_and(|n| n == "spiece.model")
-        })
+        entries
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .find(|p| {
+                p.extension().is_some_and(|e| e == "model")
+                    || p.file_name().is_some_and(|n| n == "spiece.model")
+            })
     });
     match model {
         Some(model) => {
-            let name = model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = model
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             Error::new(
                 Code::TokenizerSentencepiece,
                 format!("the folder has {name} but no tokenizer.json"),
@@ -129,7 +142,9 @@ fn special_tokens(config: &Value, map: &Value) -> SpecialTokens {
     let mut tokens = SpecialTokens::new();
     for object in [config, map].into_iter().filter_map(Value::as_object) {
         for (key, value) in object {
-            let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str));
+            let text = value
+                .as_str()
+                .or_else(|| value.get("content").and_then(Value::as_str));
             let Some(text) = text else { continue };
             if key.ends_with("_token") && !tokens.iter().any(|(known, _)| known == key) {
                 tokens.push((key.clone(), text.to_owned()));
@@ -145,7 +160,9 @@ fn eos_ids(generation: &Value) -> Vec<u32> {
         Some(id) => vec![id.clone()],
         None => Vec::new(),
     };
-    ids.iter().filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok())).collect()
+    ids.iter()
+        .filter_map(|id| id.as_u64().and_then(|id| u32::try_from(id).ok()))
+        .collect()
 }
 
 /// `chat_template.jinja` and `additional_chat_templates/*.jinja` win over the configuration.
@@ -159,20 +176,35 @@ fn folder_templates(folder: &Path, config: &Value) -> Result<Vec<NamedTemplate>>
     if let Ok(entries) = std::fs::read_dir(&extra) {
         let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
         paths.sort();
-        for path in paths.iter().filter(|p| p.extension().is_some_and(|e| e == "jinja")) {
+        for path in paths
+            .iter()
+            .filter(|p| p.extension().is_some_and(|e| e == "jinja"))
+        {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             found.push(file_template(&name, path)?);
         }
     }
-    Ok(if found.is_empty() { config_templates(config) } else { found })
+    Ok(if found.is_empty() {
+        config_templates(config)
+    } else {
+        found
+    })
 }
 
 fn file_template(name: &str, path: &Path) -> Result<NamedTemplate> {
     let source = String::from_utf8(read(path)?).map_err(|_| {
         Error::new(Code::TemplateSyntax, "the chat template is not valid UTF-8").at_path(path)
     })?;
-    let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(NamedTemplate { name: name.to_owned(), shown, source })
+    let shown = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(NamedTemplate {
+        name: name.to_owned(),
+        shown,
+        source,
+    })
 }
 
 fn config_templates(config: &Value) -> Vec<NamedTemplate> {
@@ -186,7 +218,10 @@ fn config_templates(config: &Value) -> Vec<NamedTemplate> {
         Some(Value::Array(list)) => list
             .iter()
             .filter_map(|item| {
-                Some(named(item.get("name")?.as_str()?, item.get("template")?.as_str()?))
+                Some(named(
+                    item.get("name")?.as_str()?,
+                    item.get("template")?.as_str()?,
+                ))
             })
             .collect(),
         Some(Value::Object(map)) => map
@@ -209,7 +244,11 @@ mod tests {
         });
         let map = serde_json::json!({"eos_token": "<old>", "pad_token": "<pad>"});
         let tokens = special_tokens(&config, &map);
-        let expected = [("eos_token", "</s>"), ("bos_token", "<s>"), ("pad_token", "<pad>")];
+        let expected = [
+            ("eos_token", "</s>"),
+            ("bos_token", "<s>"),
+            ("pad_token", "<pad>"),
+        ];
         assert_eq!(tokens, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
     }
 
@@ -230,8 +269,15 @@ mod tests {
         let config = r#"{"chat_template": [{"name": "default", "template": "a"},
                                            {"name": "tool_use", "template": "b"}]}"#;
         std::fs::write(dir.path().join("tokenizer_config.json"), config).unwrap();
-        let load = || ModelAssets::load(dir.path().to_str().unwrap()).unwrap().templates;
-        assert_eq!(load().iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["default", "tool_use"]);
+        let load = || {
+            ModelAssets::load(dir.path().to_str().unwrap())
+                .unwrap()
+                .templates
+        };
+        assert_eq!(
+            load().iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
+            ["default", "tool_use"]
+        );
         std::fs::write(dir.path().join("chat_template.jinja"), "c").unwrap();
         assert_eq!(load().len(), 1);
         assert_eq!(load()[0].source, "c");

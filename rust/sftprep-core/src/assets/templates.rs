@@ -30,7 +30,11 @@ pub struct TemplateChoice {
 
 impl TemplateChoice {
     fn single(template: NamedTemplate, builtin: Option<&'static str>) -> Self {
-        Self { default: template, tool_use: None, builtin }
+        Self {
+            default: template,
+            tool_use: None,
+            builtin,
+        }
     }
 }
 
@@ -73,16 +77,24 @@ fn file_template(asked: &str) -> Result<TemplateChoice> {
     let path = Path::new(asked);
     let names = BUILTIN_TEMPLATES.map(|(name, _)| name).join(", ");
     let bytes = std::fs::read(path).map_err(|error| {
-        Error::new(Code::TemplateMissing, format!("{error}; no such built-in template either"))
-            .at_path(path)
-            .at_field("template.chat_template")
-            .hint(format!("give a file, the template itself, or one of {names}"))
+        Error::new(
+            Code::TemplateMissing,
+            format!("{error}; no such built-in template either"),
+        )
+        .at_path(path)
+        .at_field("template.chat_template")
+        .hint(format!(
+            "give a file, the template itself, or one of {names}"
+        ))
     })?;
     let source = String::from_utf8(bytes).map_err(|_| {
         Error::new(Code::TemplateSyntax, "the chat template is not valid UTF-8").at_path(path)
     })?;
-    let template =
-        NamedTemplate { name: "default".to_owned(), shown: asked.to_owned(), source };
+    let template = NamedTemplate {
+        name: "default".to_owned(),
+        shown: asked.to_owned(),
+        source,
+    };
     Ok(TemplateChoice::single(template, None))
 }
 
@@ -91,13 +103,18 @@ fn own_templates(assets: &ModelAssets) -> Result<TemplateChoice> {
     match named("default") {
         Some(default) => {
             let builtin = (assets.name == "builtin").then_some("chatml");
-            Ok(TemplateChoice { default, tool_use: named("tool_use"), builtin })
+            Ok(TemplateChoice {
+                default,
+                tool_use: named("tool_use"),
+                builtin,
+            })
         }
-        None if assets.templates.is_empty() => {
-            Err(Error::new(Code::TemplateMissing, "this tokenizer has no chat template")
-                .at_path(&assets.name)
-                .hint("add --chat-template chatml (or vicuna, alpaca, plain, a file)"))
-        }
+        None if assets.templates.is_empty() => Err(Error::new(
+            Code::TemplateMissing,
+            "this tokenizer has no chat template",
+        )
+        .at_path(&assets.name)
+        .hint("add --chat-template chatml (or vicuna, alpaca, plain, a file)")),
         None => {
             let names: Vec<&str> = assets.templates.iter().map(|t| t.name.as_str()).collect();
             let names = names.join(", ");

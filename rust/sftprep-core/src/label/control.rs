@@ -67,7 +67,11 @@ impl ControlTokens {
 }
 
 fn classify(token: &AddedToken, template_sources: &[&str]) -> TokenClass {
-    let written = || template_sources.iter().any(|source| source.contains(&token.content));
+    let written = || {
+        template_sources
+            .iter()
+            .any(|source| source.contains(&token.content))
+    };
     if token.special {
         TokenClass::Control
     } else if token.content.trim().is_empty() || !written() {
@@ -82,23 +86,32 @@ fn classify(token: &AddedToken, template_sources: &[&str]) -> TokenClass {
 }
 
 fn is_tag(content: &str) -> bool {
-    let inner = content.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
+    let inner = content
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'));
     let name = inner.map(|inner| inner.strip_prefix('/').unwrap_or(inner));
     name.is_some_and(|name| {
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     })
 }
 
 /// Words, digits, punctuation runs and markup of ordinary text that a vocabulary happens to list.
 fn has_letters_only(content: &str) -> bool {
-    content.chars().all(|c| c.is_alphanumeric() || c.is_whitespace())
+    content
+        .chars()
+        .all(|c| c.is_alphanumeric() || c.is_whitespace())
         || content.chars().all(|c| !c.is_alphanumeric())
 }
 
 /// Whether all these bytes are literals, special-token variables or role names. Roles are safe:
 /// only the known ones get past the format.
 fn template_wrote(rendered: &Rendered, start: u32, end: u32) -> bool {
-    let first = rendered.segments.partition_point(|segment| segment.end <= start);
+    let first = rendered
+        .segments
+        .partition_point(|segment| segment.end <= start);
     let own = |segment: &Segment| match segment.origin {
         Origin::Literal | Origin::SpecialToken => true,
         Origin::Leaf(id) => rendered.leaves[id as usize].kind == LeafKind::Role,
@@ -118,6 +131,14 @@ fn template_wrote(rendered: &Rendered, start: u32, end: u32) -> bool {
 
 fn assistant_wrote(spans: &[ByteSpan], start: u32, end: u32) -> bool {
     let first = spans.partition_point(|span| span.end <= start);
-    let assistant = |kind| matches!(kind, SpanKind::Answer | SpanKind::Reasoning | SpanKind::ToolCall);
-    spans[first..].iter().take_while(|span| span.start < end).all(|span| assistant(span.kind))
+    let assistant = |kind| {
+        matches!(
+            kind,
+            SpanKind::Answer | SpanKind::Reasoning | SpanKind::ToolCall
+        )
+    };
+    spans[first..]
+        .iter()
+        .take_while(|span| span.start < end)
+        .all(|span| assistant(span.kind))
 }

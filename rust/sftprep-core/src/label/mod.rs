@@ -10,6 +10,6 @@ mod tokens;
 mod truncate;
 
 pub use control::{ControlTokens, TokenClass};
-pub use policy::{ByteSpan, Policy};
+pub use policy::{ByteSpan, Policy, method_name};
 pub use tokens::{label_tokens, raw_tokens};
 pub use truncate::truncate;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sftprep_template::{KindSpan, Labelled, Refusal, SpanKind as TextKind};
+use sftprep_template::{KindSpan, Labelled, Method, Refusal, SpanKind as TextKind};
 
 use crate::config::{LabelConfig, StopPolicy, TrainOn};
 use crate::error::{Code, Reject};
@@ -34,7 +34,9 @@ pub struct Policy {
 impl Policy {
     /// A policy from the user's options.
     pub fn new(config: &LabelConfig) -> Self {
-        Self { config: config.clone() }
+        Self {
+            config: config.clone(),
+        }
     }
 
     /// Marks the spans of a rendering as trained or not; they partition the text.
@@ -49,7 +51,11 @@ impl Policy {
     ) -> Result<Vec<ByteSpan>, Reject> {
         let turns = self.trained_turns(conversation, labelled)?;
         let last = turns.keys().next_back().copied();
-        Ok(labelled.spans.iter().map(|span| self.mark(span, &turns, last)).collect())
+        Ok(labelled
+            .spans
+            .iter()
+            .map(|span| self.mark(span, &turns, last))
+            .collect())
     }
 
     /// The messages to be trained, each with its weight.
@@ -61,6 +67,7 @@ impl Policy {
         let mut turns: Vec<(u32, Option<&Refusal>)> = labelled
             .turns
             .iter()
+            .filter(|turn| !matches!(turn, Ok(turn) if turn.method == Method::Empty))
             .map(|turn| match turn {
                 Ok(turn) => (turn.message, None),
                 Err(refusal) => (refusal.message, Some(refusal)),
@@ -74,15 +81,28 @@ impl Policy {
         if self.config.train_on == TrainOn::LastTurn {
             turns.drain(..turns.len().saturating_sub(1));
         }
-        if let Some((message, Some(refusal))) = turns.iter().find(|(_, refusal)| refusal.is_some()) {
+        if let Some((message, Some(refusal))) = turns.iter().find(|(_, refusal)| refusal.is_some())
+        {
             let field = format!("messages[{message}]");
-            return Err(Reject::new(Code::LabelRefused, refusal.to_string()).at_field(field));
+            return Err(Reject::new(Code::LabelRefused, refused(refusal)).at_field(field));
         }
         if turns.is_empty() {
-            return Err(Reject::new(Code::LabelNothingTrained, "no assistant message to train"));
+            return Err(Reject::new(
+                Code::LabelNothingTrained,
+                "no assistant message to train",
+            ));
         }
-        let weight = |message: u32| conversation.weight.get(message as usize).copied().unwrap_or(1.0);
-        Ok(turns.into_iter().map(|(message, _)| (message, weight(message))).collect())
+        let weight = |message: u32| {
+            conversation
+                .weight
+                .get(message as usize)
+                .copied()
+                .unwrap_or(1.0)
+        };
+        Ok(turns
+            .into_iter()
+            .map(|(message, _)| (message, weight(message)))
+            .collect())
     }
 
     fn mark(&self, span: &KindSpan, turns: &BTreeMap<u32, f32>, last: Option<u32>) -> ByteSpan {
@@ -107,6 +127,30 @@ impl Policy {
             trained: wanted && turn.is_some(),
             weight: turn.copied().unwrap_or(1.0),
         }
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let Refusal {
+        rule,
+        detail,
+        around,
+        ..
+    } = refusal;
+    format!("rule {rule:?}: {detail}; the text there: {around:?}")
+}
+
+/// How a turn was proven, in the words of the documentation.
+pub const fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Origin => "origin",
+        Method::HeaderPart => "header_part",
+        Method::PlainTurn => "plain_turn",
+        Method::ThinkingSwitch => "thinking_switch",
+        Method::RoleContrast => "role_contrast",
+        Method::PrefixDiff => "prefix_diff",
+        Method::Declared => "declared",
+        Method::Empty => "empty",
     }
 }
 

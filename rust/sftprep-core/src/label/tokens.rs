@@ -24,7 +24,10 @@ pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, 
         let Some(first) = spans.get(at) else { break };
         builder.push(index as u32, token_span(first, &spans[at + 1..], end));
     }
-    let example = Example { input_ids: encoding.ids.clone(), spans: builder.spans };
+    let example = Example {
+        input_ids: encoding.ids.clone(),
+        spans: builder.spans,
+    };
     check_every_turn(&example, spans)?;
     Ok(example)
 }
@@ -53,7 +56,10 @@ impl Builder {
     fn push(&mut self, index: u32, mut token: TokenSpan) {
         token.end = index + 1;
         if let Some(last) = self.spans.last_mut() {
-            let joined = TokenSpan { end: token.end, ..*last };
+            let joined = TokenSpan {
+                end: token.end,
+                ..*last
+            };
             if joined == token && !token.straddles {
                 last.end = token.end;
                 return;
@@ -72,7 +78,10 @@ fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject>
         .collect();
     wanted.dedup();
     for message in wanted {
-        let has_token = example.spans.iter().any(|span| span.trained && span.message == message);
+        let has_token = example
+            .spans
+            .iter()
+            .any(|span| span.trained && span.message == message);
         if !has_token {
             return Err(Reject::new(
                 Code::LabelNothingTrained,
@@ -82,7 +91,10 @@ fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject>
         }
     }
     if example.trained_tokens() == 0 {
-        return Err(Reject::new(Code::LabelNothingTrained, "no token would be trained"));
+        return Err(Reject::new(
+            Code::LabelNothingTrained,
+            "no token would be trained",
+        ));
     }
     Ok(())
 }
@@ -101,7 +113,10 @@ pub fn raw_tokens(input_ids: Vec<u32>, kind: SpanKind, trained: impl Fn(usize) -
         };
         builder.push(index as u32, span);
     }
-    Example { input_ids, spans: builder.spans }
+    Example {
+        input_ids,
+        spans: builder.spans,
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +125,14 @@ mod tests {
     use crate::types::IGNORE_INDEX;
 
     fn byte_span(start: u32, end: u32, kind: SpanKind, trained: bool) -> ByteSpan {
-        ByteSpan { start, end, kind, message: 0, trained, weight: 1.0 }
+        ByteSpan {
+            start,
+            end,
+            kind,
+            message: 0,
+            trained,
+            weight: 1.0,
+        }
     }
 
     fn encoding(ends: &[u32]) -> Encoding {

@@ -12,9 +12,14 @@ pub fn truncate(example: &mut Example, max_len: u32) {
     }
     example.input_ids.truncate(max_len as usize);
     let kept = example.spans.partition_point(|span| span.end <= max_len);
-    let cut = example.spans.get(kept).map(|span| (span.message, span.kind));
+    let cut = example
+        .spans
+        .get(kept)
+        .map(|span| (span.message, span.kind));
     let stop_was_cut = |message: u32| {
-        example.spans[kept..].iter().any(|span| span.message == message && span.kind == SpanKind::Stop)
+        example.spans[kept..]
+            .iter()
+            .any(|span| span.message == message && span.kind == SpanKind::Stop)
     };
     let unfinished: Option<u32> = match cut {
         Some((_, SpanKind::Text | SpanKind::Tokens)) | None => None,
@@ -22,7 +27,10 @@ pub fn truncate(example: &mut Example, max_len: u32) {
         Some((message, _)) => (message != NO_MESSAGE && stop_was_cut(message)).then_some(message),
     };
     let started = example.spans.get(kept).is_some_and(|span| {
-        kept.checked_sub(1).map_or(0, |before| example.spans[before].end) < max_len && span.end > max_len
+        kept.checked_sub(1)
+            .map_or(0, |before| example.spans[before].end)
+            < max_len
+            && span.end > max_len
     });
     example.spans.truncate(kept + usize::from(started));
     if let Some(last) = example.spans.last_mut() {
@@ -96,6 +104,10 @@ mod tests {
             (7, NO_MESSAGE, SpanKind::Stop, true),
         ]);
         truncate(&mut cut, 6);
-        assert_eq!(cut.trained_tokens(), 0, "the completion lost its stop token");
+        assert_eq!(
+            cut.trained_tokens(),
+            0,
+            "the completion lost its stop token"
+        );
     }
 }

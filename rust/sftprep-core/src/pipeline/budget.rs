@@ -21,7 +21,13 @@ pub struct RejectBudget {
 impl RejectBudget {
     /// A budget that allows this share of rows (0 to 1).
     pub fn new(max_rate: f64) -> Self {
-        Self { max_rate, rows: 0, rejected: 0, judged_at: FIRST_JUDGEMENT, first: Vec::new() }
+        Self {
+            max_rate,
+            rows: 0,
+            rejected: 0,
+            judged_at: FIRST_JUDGEMENT,
+            first: Vec::new(),
+        }
     }
 
     /// Counts a row; `place` says where a rejected one is.
@@ -52,7 +58,11 @@ impl RejectBudget {
         if rate <= self.max_rate {
             return Ok(());
         }
-        let examples: String = self.first.iter().map(|line| format!("\n    {line}")).collect();
+        let examples: String = self
+            .first
+            .iter()
+            .map(|line| format!("\n    {line}"))
+            .collect();
         let (seen, max) = (100.0 * rate, 100.0 * self.max_rate);
         let message = format!(
             "{} of {} rows were rejected ({seen:.1} %, allowed {max:.1} %); the first:{examples}",
@@ -84,7 +94,11 @@ mod tests {
         let (rows, verdict) = run(0.05, 1000, |row| row % 10 == 3);
         let error = verdict.unwrap_err();
         assert_eq!((rows, error.code), (100, Code::RunRejectRate));
-        assert!(error.message.contains("a.jsonl:3: row.json: seen"), "{}", error.message);
+        assert!(
+            error.message.contains("a.jsonl:3: row.json: seen"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]

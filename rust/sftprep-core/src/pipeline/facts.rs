@@ -70,11 +70,15 @@ pub(super) fn run_facts(
 }
 
 fn template_info(recipe: &Recipe) -> TemplateInfo {
-    let Ok(templates) = &recipe.templates else { return TemplateInfo::default() };
+    let Ok(templates) = &recipe.templates else {
+        return TemplateInfo::default();
+    };
     let mut hasher = blake3::Hasher::new();
     hasher.update(templates.default.source.as_bytes());
     if let Some(tool_use) = &templates.tool_use {
-        hasher.update(b"\0tool_use\0").update(tool_use.source.as_bytes());
+        hasher
+            .update(b"\0tool_use\0")
+            .update(tool_use.source.as_bytes());
     }
     TemplateInfo {
         name: templates.builtin.unwrap_or("tokenizer").to_owned(),
@@ -103,9 +107,20 @@ fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo {
 /// The last part of a path: names in a manifest must not depend on where things lie.
 fn short_name(name: &str) -> String {
     let path = Path::new(name);
-    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let parent = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    if file == "tokenizer.json" && !parent.is_empty() { parent.into_owned() } else { file.into_owned() }
+    let file = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let parent = path
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    if file == "tokenizer.json" && !parent.is_empty() {
+        parent.into_owned()
+    } else {
+        file.into_owned()
+    }
 }
 
 /// Writes the tokenizer and the template that were used into the dataset's folder, so that it can
@@ -119,7 +134,10 @@ pub(super) fn keep_model_files(
     for (name, text) in &recipe.special_tokens {
         config.insert(name.clone(), json!(text));
     }
-    config.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
+    config.insert(
+        "tokenizer_class".to_owned(),
+        json!("PreTrainedTokenizerFast"),
+    );
     config.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
     let config = serde_json::to_vec_pretty(&config)
         .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
@@ -128,7 +146,11 @@ pub(super) fn keep_model_files(
         keep_file(dir, "tokenizer_config.json", &config)?,
     ];
     if let Ok(templates) = &recipe.templates {
-        kept.push(keep_file(dir, "chat_template.jinja", templates.default.source.as_bytes())?);
+        kept.push(keep_file(
+            dir,
+            "chat_template.jinja",
+            templates.default.source.as_bytes(),
+        )?);
         if let Some(tool_use) = &templates.tool_use {
             let source = tool_use.source.as_bytes();
             kept.push(keep_file(dir, "chat_template.tool_use.jinja", source)?);

@@ -29,15 +29,22 @@ impl PackJob {
         config.check()?;
         let control = Arc::new(Control::default());
         let done = Arc::new((Mutex::new(false), Condvar::new()));
-        let thread = std::thread::Builder::new().name("sftprep-pack".to_owned()).spawn({
-            let (control, done) = (Arc::clone(&control), Arc::clone(&done));
-            move || {
-                let _announce = Announce(done);
-                run(&config, &control)
-            }
-        });
-        let thread = thread.map_err(|e| Error::new(Code::RunInternal, format!("no thread: {e}")))?;
-        Ok(Self { control, done, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("sftprep-pack".to_owned())
+            .spawn({
+                let (control, done) = (Arc::clone(&control), Arc::clone(&done));
+                move || {
+                    let _announce = Announce(done);
+                    run(&config, &control)
+                }
+            });
+        let thread =
+            thread.map_err(|e| Error::new(Code::RunInternal, format!("no thread: {e}")))?;
+        Ok(Self {
+            control,
+            done,
+            thread: Some(thread),
+        })
     }
 
     /// Waits until the run is done, at most `timeout`; returns whether it is, and how far it is.
@@ -61,11 +68,16 @@ impl PackJob {
     /// Whatever ended the run; `run.internal` if it panicked or was waited for twice.
     pub fn wait(&mut self) -> Result<PackReport> {
         let Some(thread) = self.thread.take() else {
-            return Err(Error::new(Code::RunInternal, "the result was taken already"));
+            return Err(Error::new(
+                Code::RunInternal,
+                "the result was taken already",
+            ));
         };
         thread.join().unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("panic");
             Err(Error::new(Code::RunInternal, text).hint("please report this with the command"))
         })
     }

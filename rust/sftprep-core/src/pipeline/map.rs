@@ -83,9 +83,9 @@ pub(super) fn map(
         }
         drop((work_in, mapped_out));
         let collected = collect(mapped_in, permits, control, &mut sink);
-        let read = reader.join().unwrap_or_else(|_| {
-            Err(Error::new(Code::RunInternal, "the reader thread panicked"))
-        });
+        let read = reader
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Code::RunInternal, "the reader thread panicked")));
         collected.and(read)
     })
 }
@@ -133,7 +133,10 @@ impl Mapped {
 }
 
 fn prepare_chunk(worker: &mut Worker<'_>, work: &Work) -> Mapped {
-    let mut out = Mapped { sequence: work.chunk.sequence, ..Mapped::default() };
+    let mut out = Mapped {
+        sequence: work.chunk.sequence,
+        ..Mapped::default()
+    };
     let duplicates_before = worker.notes.duplicate_keys;
     for (place, record) in work.chunk.rows.iter() {
         let result = match prepare_row(worker, &work.parser, record) {
@@ -148,7 +151,11 @@ fn prepare_chunk(worker: &mut Worker<'_>, work: &Work) -> Mapped {
             (Err(_), Record::Json(json)) if worker.keeps_excerpts() => Some(json.to_vec()),
             _ => None,
         };
-        out.rows.push(MappedRow { place, result, excerpt });
+        out.rows.push(MappedRow {
+            place,
+            result,
+            excerpt,
+        });
     }
     out.duplicate_keys = worker.notes.duplicate_keys - duplicates_before;
     out

@@ -53,7 +53,9 @@ pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
     let mut timer = Timer::start();
     let (recipe, assets) = Recipe::load(config)?;
     let files = source::resolve(&config.source.inputs)?;
-    control.bytes_total.store(files.iter().map(|file| file.bytes).sum(), Relaxed);
+    control
+        .bytes_total
+        .store(files.iter().map(|file| file.bytes).sum(), Relaxed);
     let (output, _temporary) = open_output(config, &files)?;
     timer.lap("load");
 
@@ -63,7 +65,12 @@ pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
 
     control.enter(Stage::Plan);
     let lengths = mapped.segment.lengths();
-    let plan = pack::plan(lengths, config.pack.max_len, config.pack.strategy, config.pack.seed)?;
+    let plan = pack::plan(
+        lengths,
+        config.pack.max_len,
+        config.pack.strategy,
+        config.pack.seed,
+    )?;
     timer.lap("plan");
 
     let mut report = PackReport::new(&recipe, &mapped, &plan);
@@ -108,7 +115,10 @@ fn open_output(config: &PackConfig, files: &[InputFile]) -> Result<(OutputDir, O
     if config.output.dry_run {
         let temporary = tempfile::tempdir()
             .map_err(|error| Error::io(Code::OutputIo, std::env::temp_dir(), &error))?;
-        return Ok((OutputDir::open(temporary.path(), false, &tag)?, Some(temporary)));
+        return Ok((
+            OutputDir::open(temporary.path(), false, &tag)?,
+            Some(temporary),
+        ));
     }
     if config.output.dir.is_empty() {
         return Err(Error::new(Code::ConfigValue, "no output folder was given")
@@ -123,7 +133,11 @@ fn open_output(config: &PackConfig, files: &[InputFile]) -> Result<(OutputDir, O
 /// Bytes on disk that packing a file takes, about: a token stands for some four bytes of text and
 /// takes four bytes in the segment and eight in the shards.
 fn expected_bytes(file: &InputFile) -> u64 {
-    let unpacked = if file.compression == Compression::None { 1 } else { 4 };
+    let unpacked = if file.compression == Compression::None {
+        1
+    } else {
+        4
+    };
     file.bytes * unpacked * 3
 }
 
@@ -143,7 +157,13 @@ fn map_rows(
     let mut sink = RowSink::create(config, &names, control, output)?;
     let mut sources = Sources::new(recipe, Reader::new(files, options), control);
     let threads = threads(config);
-    map::map(recipe, threads, control, || sources.next(), |mapped| sink.take(mapped))?;
+    map::map(
+        recipe,
+        threads,
+        control,
+        || sources.next(),
+        |mapped| sink.take(mapped),
+    )?;
     let (inputs, formats) = sources.finish();
     sink.finish(inputs, formats)
 }

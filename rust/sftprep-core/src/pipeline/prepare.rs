@@ -9,7 +9,7 @@ use super::recipe::{CompiledTemplate, Recipe};
 use crate::config::{AppendEos, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
-use crate::label::{ByteSpan, TokenClass, label_tokens, raw_tokens};
+use crate::label::{ByteSpan, TokenClass, label_tokens, method_name, raw_tokens};
 use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, TokenTargets};
 
 /// A row, prepared.
@@ -65,7 +65,10 @@ impl<'r> Worker<'r> {
             encoding: Encoding::default(),
             default: templates.map(|t| session(&t.default)),
             tool_use: templates.and_then(|t| t.tool_use.as_ref()).map(session),
-            options: SpanOptions { stop_tokens: recipe.stop_tokens.clone(), ..Default::default() },
+            options: SpanOptions {
+                stop_tokens: recipe.stop_tokens.clone(),
+                ..Default::default()
+            },
             notes: JsonNotes::default(),
         }
     }
@@ -93,8 +96,11 @@ impl<'r> Worker<'r> {
         let spans = self.recipe.policy.apply(conversation, &labelled)?;
         let rendered = &labelled.rendered;
         let control = &self.recipe.control;
-        let refused = self.encode(&rendered.text, |found| control.accepts(found, rendered, &spans))?;
-        let methods = labelled.turns.iter().flatten().map(|turn| turn.method.name()).collect();
+        let refused = self.encode(&rendered.text, |found| {
+            control.accepts(found, rendered, &spans)
+        })?;
+        let proven = labelled.turns.iter().flatten();
+        let methods = proven.map(|turn| method_name(turn.method)).collect();
         let mut prepared = self.labelled(&spans, refused)?;
         prepared.methods = methods;
         prepared.text = labelled.rendered.text;
@@ -103,9 +109,17 @@ impl<'r> Worker<'r> {
     }
 
     fn render(&mut self, conversation: &Conversation) -> Result<Labelled, Failure> {
-        let templates = self.recipe.templates.as_ref().map_err(|e| Failure::Fatal(e.clone()))?;
+        let templates = self
+            .recipe
+            .templates
+            .as_ref()
+            .map_err(|e| Failure::Fatal(e.clone()))?;
         let with_tools = conversation.tools.is_some() && templates.tool_use.is_some();
-        let session = if with_tools { &mut self.tool_use } else { &mut self.default };
+        let session = if with_tools {
+            &mut self.tool_use
+        } else {
+            &mut self.default
+        };
         let Some(session) = session else {
             let error = Error::new(Code::RunInternal, "a template without a session");
             return Err(Failure::Fatal(error));
@@ -120,7 +134,9 @@ impl<'r> Worker<'r> {
             kwargs: &kwargs,
             clock: self.recipe.clock,
         };
-        session.label(&request, &self.options).map_err(|error| Failure::Reject(rejected(&error)))
+        session
+            .label(&request, &self.options)
+            .map_err(|error| Failure::Reject(rejected(&error)))
     }
 
     /// Text before the completion is context; the completion and its stop token are trained.
@@ -128,29 +144,47 @@ impl<'r> Worker<'r> {
         let policy = self.recipe.config.label.append_eos;
         let mut text = RawText::default();
         text.push(prompt, SpanKind::User, false);
-        self.push_with_eos(&mut text, completion, SpanKind::Answer, policy != AppendEos::Never);
+        self.push_with_eos(
+            &mut text,
+            completion,
+            SpanKind::Answer,
+            policy != AppendEos::Never,
+        );
         self.raw(text)
     }
 
     fn text(&mut self, content: &str) -> Result<Prepared, Failure> {
         let policy = self.recipe.config.label.append_eos;
         let mut text = RawText::default();
-        self.push_with_eos(&mut text, content, SpanKind::Text, policy == AppendEos::Always);
+        self.push_with_eos(
+            &mut text,
+            content,
+            SpanKind::Text,
+            policy == AppendEos::Always,
+        );
         self.raw(text)
     }
 
     /// Appends trained text; where an eos token is wanted, text that ends with it already keeps it.
     fn push_with_eos(&self, text: &mut RawText, content: &str, kind: SpanKind, wanted: bool) {
         let eos = self.recipe.eos.as_ref().filter(|_| wanted);
-        let Some((_, eos)) = eos else { return text.push(content, kind, true) };
-        text.push(content.strip_suffix(eos.as_str()).unwrap_or(content), kind, true);
+        let Some((_, eos)) = eos else {
+            return text.push(content, kind, true);
+        };
+        text.push(
+            content.strip_suffix(eos.as_str()).unwrap_or(content),
+            kind,
+            true,
+        );
         text.push(eos, SpanKind::Stop, true);
     }
 
     fn raw(&mut self, raw: RawText) -> Result<Prepared, Failure> {
         let RawText { text, spans } = raw;
         let control = &self.recipe.control;
-        let refused = self.encode(&text, |found| accepts_raw(control.class(found.id), found, &spans))?;
+        let refused = self.encode(&text, |found| {
+            accepts_raw(control.class(found.id), found, &spans)
+        })?;
         let mut prepared = self.labelled(&spans, refused)?;
         prepared.text = text;
         prepared.spans = spans;
@@ -183,23 +217,38 @@ impl<'r> Worker<'r> {
 
     fn labelled(&self, spans: &[ByteSpan], control_text: bool) -> Result<Prepared, Reject> {
         let example = label_tokens(&self.encoding, spans)?;
-        Ok(Prepared { example, control_text, ..Prepared::default() })
+        Ok(Prepared {
+            example,
+            control_text,
+            ..Prepared::default()
+        })
     }
 
     fn tokens(&self, input_ids: &[u32], targets: &TokenTargets) -> Result<Prepared, Reject> {
         let size = self.recipe.tokenizer.vocab_size();
         if let Some(at) = input_ids.iter().position(|id| *id >= size) {
-            let detail = format!("id {} is not below the vocabulary size {size}", input_ids[at]);
-            return Err(Reject::new(Code::FormatTokens, detail).at_field(format!("input_ids[{at}]")));
+            let detail = format!(
+                "id {} is not below the vocabulary size {size}",
+                input_ids[at]
+            );
+            return Err(
+                Reject::new(Code::FormatTokens, detail).at_field(format!("input_ids[{at}]"))
+            );
         }
         let example = raw_tokens(input_ids.to_vec(), SpanKind::Tokens, |at| match targets {
             TokenTargets::All => true,
             TokenTargets::Mask(mask) => mask.get(at).copied().unwrap_or(false),
         });
         if example.trained_tokens() == 0 {
-            return Err(Reject::new(Code::LabelNothingTrained, "no token would be trained"));
+            return Err(Reject::new(
+                Code::LabelNothingTrained,
+                "no token would be trained",
+            ));
         }
-        Ok(Prepared { example, ..Prepared::default() })
+        Ok(Prepared {
+            example,
+            ..Prepared::default()
+        })
     }
 }
 
@@ -217,7 +266,14 @@ impl RawText {
         let end = self.text.len() as u32;
         if end > start {
             let message = NO_MESSAGE;
-            self.spans.push(ByteSpan { start, end, kind, message, trained, weight: 1.0 });
+            self.spans.push(ByteSpan {
+                start,
+                end,
+                kind,
+                message,
+                trained,
+                weight: 1.0,
+            });
         }
     }
 }
@@ -242,5 +298,8 @@ fn merged(global: &Map, own: &Map) -> Map {
 }
 
 fn rejected(error: &TemplateError) -> Reject {
-    Reject::new(Code::from_name(error.code()).unwrap_or(Code::TemplateType), error.to_string())
+    Reject::new(
+        Code::from_name(error.code()).unwrap_or(Code::TemplateType),
+        error.to_string(),
+    )
 }

@@ -75,7 +75,10 @@ impl Recipe {
         };
         let eos_ids = assets.eos_ids.clone();
         let special = assets.special_tokens.clone();
-        Ok((Self::from_parts(tokenizer, templates, special, &eos_ids, config)?, assets))
+        Ok((
+            Self::from_parts(tokenizer, templates, special, &eos_ids, config)?,
+            assets,
+        ))
     }
 
     /// Puts a recipe together from parts that are loaded already.
@@ -141,11 +144,13 @@ impl Recipe {
 /// # Errors
 /// `tokenizer.invalid` with what the loader says.
 pub fn tokenizer_of(assets: &ModelAssets) -> Result<Arc<Tokenizer>> {
-    Tokenizer::from_bytes(&assets.name, &assets.tokenizer_json).map(Arc::new).map_err(|error| {
-        Error::new(Code::TokenizerInvalid, error.to_string())
-            .at_path(&assets.name)
-            .hint("fetch the tokenizer again; it must be the model's own tokenizer.json")
-    })
+    Tokenizer::from_bytes(&assets.name, &assets.tokenizer_json)
+        .map(Arc::new)
+        .map_err(|error| {
+            Error::new(Code::TokenizerInvalid, error.to_string())
+                .at_path(&assets.name)
+                .hint("fetch the tokenizer again; it must be the model's own tokenizer.json")
+        })
 }
 
 /// Compiles the chosen templates.
@@ -156,7 +161,10 @@ pub fn compile(choice: &TemplateChoice) -> Result<Templates> {
     let one = |named: &NamedTemplate| -> Result<CompiledTemplate> {
         let template = ChatTemplate::compile(&named.shown, &named.source)
             .map_err(|error| template_failure(&error))?;
-        Ok(CompiledTemplate { template: Arc::new(template), source: named.source.as_str().into() })
+        Ok(CompiledTemplate {
+            template: Arc::new(template),
+            source: named.source.as_str().into(),
+        })
     };
     Ok(Templates {
         default: one(&choice.default)?,
@@ -167,11 +175,16 @@ pub fn compile(choice: &TemplateChoice) -> Result<Templates> {
 
 /// A template error that ends the run.
 pub fn template_failure(error: &TemplateError) -> Error {
-    Error::new(Code::from_name(error.code()).unwrap_or(Code::TemplateSyntax), error.to_string())
+    Error::new(
+        Code::from_name(error.code()).unwrap_or(Code::TemplateSyntax),
+        error.to_string(),
+    )
 }
 
 fn template_sources(templates: &Result<Templates>) -> Vec<&str> {
-    let Ok(templates) = templates else { return Vec::new() };
+    let Ok(templates) = templates else {
+        return Vec::new();
+    };
     [Some(&templates.default), templates.tool_use.as_ref()]
         .into_iter()
         .flatten()
@@ -193,14 +206,27 @@ fn stop_tokens(
             stops.push(text);
         }
     };
-    special_tokens.iter().filter(|(name, _)| name == "eos_token").for_each(|(_, t)| add(t.clone()));
-    eos_ids.iter().filter_map(|id| tokenizer.id_to_token(*id)).for_each(&mut add);
-    for token in tokenizer.added_tokens().iter().filter(|token| token.special) {
+    special_tokens
+        .iter()
+        .filter(|(name, _)| name == "eos_token")
+        .for_each(|(_, t)| add(t.clone()));
+    eos_ids
+        .iter()
+        .filter_map(|id| tokenizer.id_to_token(*id))
+        .for_each(&mut add);
+    for token in tokenizer
+        .added_tokens()
+        .iter()
+        .filter(|token| token.special)
+    {
         if sources.iter().any(|source| source.contains(&token.content)) {
             add(token.content.clone());
         }
     }
-    sources.iter().flat_map(|source| control_strings(source)).for_each(&mut add);
+    sources
+        .iter()
+        .flat_map(|source| control_strings(source))
+        .for_each(&mut add);
     stops
 }
 
@@ -211,7 +237,9 @@ fn control_strings(source: &str) -> Vec<String> {
         let mut rest = source;
         while let Some(start) = rest.find(open) {
             let inner = &rest[start + open.len()..];
-            let Some(length) = inner.find(close) else { break };
+            let Some(length) = inner.find(close) else {
+                break;
+            };
             let name = &inner[..length];
             let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '▁' | '.' | '/');
             if !name.is_empty() && name.chars().all(plain) {
@@ -230,8 +258,10 @@ fn kwargs(config: &PackConfig) -> Result<Map> {
         .map_err(|e| Error::new(Code::RunInternal, e.to_string()))?;
     match json::parse(&text, &mut json::JsonNotes::default()) {
         Ok(Data::Map(map)) => Ok(map),
-        Ok(_) | Err(_) => Err(Error::new(Code::ConfigValue, "template.kwargs must be an object")
-            .at_field("template.kwargs")),
+        Ok(_) | Err(_) => Err(
+            Error::new(Code::ConfigValue, "template.kwargs must be an object")
+                .at_field("template.kwargs"),
+        ),
     }
 }
 
@@ -241,11 +271,13 @@ fn clock(date: &str) -> Result<(Clock, String)> {
     let moment: DateTime = if date.is_empty() {
         Zoned::now().datetime()
     } else {
-        date.parse().or_else(|_| date.parse::<Date>().map(Into::into)).map_err(|_| {
-            Error::new(Code::ConfigValue, format!("'{date}' is not a date"))
-                .at_field("template.date")
-                .hint("write it as 2025-06-30 or 2025-06-30T12:34:56")
-        })?
+        date.parse()
+            .or_else(|_| date.parse::<Date>().map(Into::into))
+            .map_err(|_| {
+                Error::new(Code::ConfigValue, format!("'{date}' is not a date"))
+                    .at_field("template.date")
+                    .hint("write it as 2025-06-30 or 2025-06-30T12:34:56")
+            })?
     };
     let number = |value: i8| value.unsigned_abs();
     let clock = Clock {
@@ -266,7 +298,10 @@ mod tests {
     #[test]
     fn dates_are_read_and_recorded() {
         let (clock, text) = clock("2025-06-30").unwrap();
-        assert_eq!((clock, text.as_str()), (Clock::date(2025, 6, 30), "2025-06-30T00:00:00"));
+        assert_eq!(
+            (clock, text.as_str()),
+            (Clock::date(2025, 6, 30), "2025-06-30T00:00:00")
+        );
         let (at, _) = super::clock("2025-06-30T12:34:56").unwrap();
         assert_eq!((at.hour, at.minute, at.second), (12, 34, 56));
         assert!(super::clock("yesterday").is_err());
@@ -276,6 +311,9 @@ mod tests {
     #[test]
     fn control_strings_are_found_in_template_source() {
         let source = "{{ '<|im_start|>' + role }}<|a b|> <|x|><｜User｜> a<|b";
-        assert_eq!(control_strings(source), ["<|im_start|>", "<|x|>", "<｜User｜>"]);
+        assert_eq!(
+            control_strings(source),
+            ["<|im_start|>", "<|x|>", "<｜User｜>"]
+        );
     }
 }

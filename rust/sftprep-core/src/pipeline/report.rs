@@ -22,12 +22,16 @@ pub(super) struct Timer {
 
 impl Timer {
     pub(super) fn start() -> Self {
-        Self { last: Instant::now(), laps: BTreeMap::new() }
+        Self {
+            last: Instant::now(),
+            laps: BTreeMap::new(),
+        }
     }
 
     /// Ends a phase.
     pub(super) fn lap(&mut self, name: &str) {
-        self.laps.insert(name.to_owned(), self.last.elapsed().as_secs_f64());
+        self.laps
+            .insert(name.to_owned(), self.last.elapsed().as_secs_f64());
         self.last = Instant::now();
     }
 
@@ -89,12 +93,25 @@ pub struct PackReport {
 impl PackReport {
     pub(super) fn new(recipe: &Recipe, mapped: &MappedRows, plan: &PackPlan) -> Self {
         let stats = plan.stats();
-        let Counts { duplicate_keys, control_text_rows, straddling_tokens, .. } = mapped.counts;
+        let Counts {
+            duplicate_keys,
+            control_text_rows,
+            straddling_tokens,
+            ..
+        } = mapped.counts;
         let totals = &mapped.ledger.totals;
-        let sources = totals.by_source().zip(&mapped.formats).map(|((name, totals), format)| {
-            let (format, evidence) = format.clone();
-            SourceReport { name: name.to_owned(), format, evidence, totals: totals.clone() }
-        });
+        let sources = totals
+            .by_source()
+            .zip(&mapped.formats)
+            .map(|((name, totals), format)| {
+                let (format, evidence) = format.clone();
+                SourceReport {
+                    name: name.to_owned(),
+                    format,
+                    evidence,
+                    totals: totals.clone(),
+                }
+            });
         Self {
             content_id: String::new(),
             totals: totals.all(),
@@ -134,7 +151,10 @@ impl PackReport {
 fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
     let mut warnings = Vec::new();
     let conversations = mapped.formats.iter().any(|(format, _)| {
-        matches!(format.as_str(), "messages" | "sharegpt" | "alpaca" | "prompt_completion")
+        matches!(
+            format.as_str(),
+            "messages" | "sharegpt" | "alpaca" | "prompt_completion"
+        )
     });
     let split = recipe.split_control_strings();
     if conversations && !split.is_empty() {
@@ -146,7 +166,8 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
     }
     if recipe.eos.is_none() {
         warnings.push(
-            "the tokenizer names no eos_token: completions are packed without a stop token".to_owned(),
+            "the tokenizer names no eos_token: completions are packed without a stop token"
+                .to_owned(),
         );
     }
     if mapped.counts.control_text_rows > 0 {

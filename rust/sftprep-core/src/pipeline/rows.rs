@@ -34,12 +34,19 @@ impl RowParser {
     /// `config.value` if a mapping names something that no format wants.
     pub fn new(recipe: &Recipe, format: Format) -> Result<Parser> {
         let source = &recipe.config.source;
-        let alpaca = recipe.templates.as_ref().is_ok_and(|t| t.builtin == Some("alpaca"));
+        let alpaca = recipe
+            .templates
+            .as_ref()
+            .is_ok_and(|t| t.builtin == Some("alpaca"));
         Parser::new(FormatOptions {
             map: source.map.clone(),
             roles: source.role.clone(),
             parts_raw: recipe.parts_raw(),
-            alpaca_input: if alpaca { AlpacaInput::Field } else { AlpacaInput::Join },
+            alpaca_input: if alpaca {
+                AlpacaInput::Field
+            } else {
+                AlpacaInput::Join
+            },
             ..FormatOptions::new(format)
         })
     }
@@ -56,13 +63,23 @@ pub(super) struct Sources<'r> {
 
 impl<'r> Sources<'r> {
     pub(super) fn new(recipe: &'r Recipe, reader: Reader, control: &'r Control) -> Self {
-        Self { recipe, reader, control, current: None, formats: Vec::new() }
+        Self {
+            recipe,
+            reader,
+            control,
+            current: None,
+            formats: Vec::new(),
+        }
     }
 
     /// The next chunk, or none after the last.
     pub(super) fn next(&mut self) -> Result<Option<Work>> {
-        let Some(chunk) = self.reader.next_chunk()? else { return Ok(None) };
-        self.control.bytes_read.store(self.reader.bytes_read(), Relaxed);
+        let Some(chunk) = self.reader.next_chunk()? else {
+            return Ok(None);
+        };
+        self.control
+            .bytes_read
+            .store(self.reader.bytes_read(), Relaxed);
         let Some((place, _)) = chunk.rows.iter().next() else {
             // nothing but blank lines so far: any parser will do for no rows
             let parser = Arc::new(RowParser::new(self.recipe, Format::Text)?);
@@ -100,7 +117,10 @@ impl<'r> Sources<'r> {
     /// What was read, and the format of each source.
     pub(super) fn finish(mut self) -> (Vec<InputDigest>, Vec<(String, String)>) {
         let inputs = self.reader.finished().to_vec();
-        self.formats.resize(self.reader.files().len(), (String::new(), "no row".to_owned()));
+        self.formats.resize(
+            self.reader.files().len(),
+            (String::new(), "no row".to_owned()),
+        );
         (inputs, self.formats)
     }
 }
@@ -112,7 +132,13 @@ fn first_rows(chunk: &Chunk) -> Vec<sftprep_template::Data> {
         Record::Data(row) => Some(row.clone()),
         Record::Unreadable(_) => None,
     };
-    chunk.rows.iter().take(DETECT_ROWS).map(|(_, record)| record).filter_map(read).collect()
+    chunk
+        .rows
+        .iter()
+        .take(DETECT_ROWS)
+        .map(|(_, record)| record)
+        .filter_map(read)
+        .collect()
 }
 
 /// Counts that are not part of the ledger.
@@ -171,7 +197,11 @@ impl<'a> RowSink<'a> {
     }
 
     fn row(&mut self, row: MappedRow) -> Result<()> {
-        let MappedRow { place, result, excerpt } = row;
+        let MappedRow {
+            place,
+            result,
+            excerpt,
+        } = row;
         let text = excerpt.as_deref().unwrap_or_default();
         self.control.rows.fetch_add(1, Relaxed);
         let prepared = match result {
@@ -179,7 +209,12 @@ impl<'a> RowSink<'a> {
             Err(reject) => {
                 self.control.rejected.fetch_add(1, Relaxed);
                 let outcome = Outcome::Rejected(&reject);
-                self.ledger.append(&LedgerRow { place, encoded: 0, outcome, text })?;
+                self.ledger.append(&LedgerRow {
+                    place,
+                    encoded: 0,
+                    outcome,
+                    text,
+                })?;
                 let names = self.names;
                 let shown = || format!("{}:{}", names[place.source as usize], place.line);
                 return self.budget.count(Some(&reject), shown);
@@ -201,7 +236,12 @@ impl<'a> RowSink<'a> {
                 }
                 self.control.dropped.fetch_add(1, Relaxed);
                 let outcome = Outcome::Dropped(&reject);
-                self.ledger.append(&LedgerRow { place, encoded, outcome, text })
+                self.ledger.append(&LedgerRow {
+                    place,
+                    encoded,
+                    outcome,
+                    text,
+                })
             }
         }
     }
@@ -210,7 +250,10 @@ impl<'a> RowSink<'a> {
     fn fit(&self, mut prepared: Prepared) -> Fitted {
         let max_len = self.packing.max_len;
         let tokens = prepared.example.input_ids.len();
-        let splits = matches!(self.packing.strategy, Strategy::BfdSplit | Strategy::Wrapped);
+        let splits = matches!(
+            self.packing.strategy,
+            Strategy::BfdSplit | Strategy::Wrapped
+        );
         if tokens <= max_len as usize || splits {
             return Fitted::Whole(prepared);
         }
@@ -242,8 +285,18 @@ impl<'a> RowSink<'a> {
             example.spans.iter().filter(|span| span.straddles).count() as u64;
         self.control.trained_tokens.fetch_add(trained, Relaxed);
         let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
-        let outcome = Outcome::Packed { tokens, trained, documents: 1, cut };
-        self.ledger.append(&LedgerRow { place, encoded, outcome, text })
+        let outcome = Outcome::Packed {
+            tokens,
+            trained,
+            documents: 1,
+            cut,
+        };
+        self.ledger.append(&LedgerRow {
+            place,
+            encoded,
+            outcome,
+            text,
+        })
     }
 
     /// Tokens of a document that get a label: the first token of a piece that the strategy will

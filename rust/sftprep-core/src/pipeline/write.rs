@@ -34,7 +34,9 @@ pub(super) fn write_shards(
             }
             let info = write_shard(&dir, plan, &shards, &mapped.segment, index, &check)?;
             control.sequences.fetch_add(info.data.rows, Relaxed);
-            control.bytes_written.fetch_add(info.data.bytes + info.spans.bytes, Relaxed);
+            control
+                .bytes_written
+                .fetch_add(info.data.bytes + info.spans.bytes, Relaxed);
             written.push((index, info));
         }
     };
@@ -45,7 +47,10 @@ pub(super) fn write_shards(
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             let panicked = |_| Err(Error::new(Code::RunInternal, "a writer thread panicked"));
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(panicked)).collect()
+            handles
+                .into_iter()
+                .map(|handle| handle.join().unwrap_or_else(panicked))
+                .collect()
         })
     };
     let mut written = Vec::with_capacity(shards.shards());
@@ -53,5 +58,8 @@ pub(super) fn write_shards(
         written.extend(result?);
     }
     written.sort_by_key(|(index, _)| *index);
-    Ok(written.into_iter().flat_map(|(_, info)| [info.data, info.spans]).collect())
+    Ok(written
+        .into_iter()
+        .flat_map(|(_, info)| [info.data, info.spans])
+        .collect())
 }

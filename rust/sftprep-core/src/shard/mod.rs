@@ -53,7 +53,13 @@ use crate::error::Result;
 pub fn keep_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<FileInfo> {
     let digest = hashed::write_whole(&dir.join(name), bytes)?;
     let sums = RowSums::default();
-    Ok(FileInfo::new(name.to_owned(), FileKind::Metadata, digest, sums, Vec::new()))
+    Ok(FileInfo::new(
+        name.to_owned(),
+        FileKind::Metadata,
+        digest,
+        sums,
+        Vec::new(),
+    ))
 }
 
 /// Size and hashes of a file on disk, as the manifest gives them for inputs and tokenizer files.

@@ -39,8 +39,12 @@ pub struct OutputDir {
 
 /// Files of the model that are kept beside the shards. Only where there is a manifest are they
 /// known to be copies: a folder with nothing else may be somebody's tokenizer.
-const MODEL_FILES: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.tool_use.jinja"];
+const MODEL_FILES: [&str; 4] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.tool_use.jinja",
+];
 
 /// What was found in the output folder.
 enum Found {
