@@ -242,6 +242,14 @@ impl Out {
         }
     }
 
+    /// Gives bytes that were appended to `text` directly their origin.
+    pub(crate) fn mark_as(&mut self, origin: Origin, src: u32, tag: Tag) {
+        if self.trace {
+            let open = self.building && origin & LEAF != 0;
+            self.mark(origin, src, if open { tag & GENERATION } else { tag });
+        }
+    }
+
     /// Gives the bytes since the last run their origin.
     pub(crate) fn mark(&mut self, origin: Origin, src: u32, tag: Tag) {
         let end = self.text.len() as u32;

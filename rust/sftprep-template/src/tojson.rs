@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::ast::CmpOp;
-use crate::data::Data;
+use crate::data::{Data, Map};
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::iter::ValueIter;
 use crate::ops::{MAX_DATA_DEPTH, is_mapping, order, too_deep};
 use crate::pyformat::{float_repr, push_part};
 use crate::text::{INEXACT, LITERAL, Origin, Out, Str, merge_tags};
+use crate::trace::Step;
 use crate::value::{CallArgs, Value};
 
 struct Style {
@@ -74,6 +75,9 @@ impl<'t> Interp<'t> {
             self.budget.stack()?;
         }
         self.check_made(out)?;
+        if let Value::Data(data, origin) = value {
+            return self.json_data(data, *origin, style, depth, out);
+        }
         let tag = self.tag();
         match value {
             Value::Str(text) => json_str(text, style.ensure_ascii, out, tag),
@@ -100,6 +104,66 @@ impl<'t> Interp<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Input values are written without turning each into a template value first.
+    fn json_data(
+        &mut self,
+        data: &'t Data,
+        origin: Origin,
+        style: &Style,
+        depth: u32,
+        out: &mut Out,
+    ) -> Res<()> {
+        let tag = self.tag();
+        if self.leaves.is_whole(origin) {
+            let before = out.text.len();
+            let nodes = plain_json(data, style, depth, &mut out.text)?;
+            self.budget.steps(nodes + (out.text.len() - before) / 16)?;
+            out.mark_as(origin, INEXACT, tag);
+            return self.check_made(out);
+        }
+        self.step()?;
+        if depth > MAX_DATA_DEPTH {
+            return Err(too_deep());
+        }
+        match data {
+            Data::Str(text) => json_str(&Str::leaf(text, origin), style.ensure_ascii, out, tag),
+            Data::List(items) if !items.is_empty() => {
+                out.push("[", origin, INEXACT, tag);
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push(&style.item, origin, INEXACT, tag);
+                    }
+                    new_line(style, depth + 1, origin, out, tag);
+                    let child = self.leaves.child(origin, Step::Index(index as u32));
+                    self.json_data(item, child, style, depth + 1, out)?;
+                }
+                new_line(style, depth, origin, out, tag);
+                out.push("]", origin, INEXACT, tag);
+            }
+            Data::Map(map) if !map.is_empty() => {
+                out.push("{", origin, INEXACT, tag);
+                for (index, (key, item)) in sorted(map, style.sort).into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(&style.item, origin, INEXACT, tag);
+                    }
+                    new_line(style, depth + 1, origin, out, tag);
+                    let child = self.leaves.child(origin, Step::Key(key));
+                    escape_json(key, style.ensure_ascii, &mut out.text);
+                    out.text.push_str(&style.key);
+                    out.mark_as(child, INEXACT, tag);
+                    self.json_data(item, child, style, depth + 1, out)?;
+                }
+                new_line(style, depth, origin, out, tag);
+                out.push("}", origin, INEXACT, tag);
+            }
+            other => {
+                plain_json(other, style, depth, &mut out.text)?;
+                out.mark_as(origin, INEXACT, tag);
+            }
+        }
+        self.check_made(out)
     }
 
     fn json_list(
@@ -189,6 +253,106 @@ impl<'t> Interp<'t> {
     }
 }
 
+fn sorted(map: &Map, sort: bool) -> Vec<(&str, &Data)> {
+    let mut entries: Vec<(&str, &Data)> = map.iter().map(|(key, item)| (&**key, item)).collect();
+    if sort {
+        entries.sort_by(|a, b| a.0.cmp(b.0));
+    }
+    entries
+}
+
+fn indent_line(style: &Style, depth: u32, out: &mut String) {
+    if let Some(indent) = &style.indent {
+        out.push('\n');
+        for _ in 0..depth {
+            out.push_str(indent);
+        }
+    }
+}
+
+/// JSON of a value whose parts share one origin; gives the number of values written.
+fn plain_json(data: &Data, style: &Style, depth: u32, out: &mut String) -> Res<usize> {
+    if depth > MAX_DATA_DEPTH {
+        return Err(too_deep());
+    }
+    let mut nodes = 1;
+    match data {
+        Data::Null => out.push_str("null"),
+        Data::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Data::Int(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Data::BigInt(digits) => out.push_str(digits),
+        Data::Float(number) => out.push_str(&json_float(*number)),
+        Data::Str(text) => escape_json(text, style.ensure_ascii, out),
+        Data::List(items) if items.is_empty() => out.push_str("[]"),
+        Data::List(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(&style.item);
+                }
+                indent_line(style, depth + 1, out);
+                nodes += plain_json(item, style, depth + 1, out)?;
+            }
+            indent_line(style, depth, out);
+            out.push(']');
+        }
+        Data::Map(map) if map.is_empty() => out.push_str("{}"),
+        Data::Map(map) if style.sort => {
+            nodes += plain_map(sorted(map, true).into_iter(), style, depth, out)?;
+        }
+        Data::Map(map) => {
+            let entries = map.iter().map(|(key, item)| (&**key, item));
+            nodes += plain_map(entries, style, depth, out)?;
+        }
+    }
+    Ok(nodes)
+}
+
+fn plain_map<'d>(
+    entries: impl Iterator<Item = (&'d str, &'d Data)>,
+    style: &Style,
+    depth: u32,
+    out: &mut String,
+) -> Res<usize> {
+    let mut nodes = 0;
+    out.push('{');
+    for (index, (key, item)) in entries.enumerate() {
+        if index > 0 {
+            out.push_str(&style.item);
+        }
+        indent_line(style, depth + 1, out);
+        escape_json(key, style.ensure_ascii, out);
+        out.push_str(&style.key);
+        nodes += plain_json(item, style, depth + 1, out)?;
+    }
+    indent_line(style, depth, out);
+    out.push('}');
+    Ok(nodes)
+}
+
+fn needs_escape(byte: u8, ascii: bool) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\' || (ascii && byte >= 0x7f)
+}
+
+/// A JSON string with its quotes.
+fn escape_json(text: &str, ascii: bool, out: &mut String) {
+    out.push('"');
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if !needs_escape(byte, ascii) || !text.is_char_boundary(at) {
+            continue;
+        }
+        out.push_str(&text[from..at]);
+        let c = text[at..].chars().next().unwrap_or('\0');
+        out.push_str(&json_escape(c));
+        from = at + c.len_utf8();
+    }
+    out.push_str(&text[from..]);
+    out.push('"');
+}
+
 fn container_origin(value: &Value<'_>) -> Origin {
     match value {
         Value::Data(_, origin) => *origin,
@@ -232,7 +396,7 @@ fn json_str(text: &Str<'_>, ascii: bool, out: &mut Out, tag: u32) {
         last = origin;
         let mut from = range.start;
         for (at, byte) in whole.as_bytes()[range.clone()].iter().enumerate() {
-            if *byte >= b' ' && *byte != b'"' && *byte != b'\\' && (!ascii || byte.is_ascii()) {
+            if !needs_escape(*byte, ascii) {
                 continue;
             }
             let at = range.start + at;

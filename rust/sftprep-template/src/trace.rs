@@ -137,6 +137,11 @@ impl<'t> Leaves<'t> {
         })
     }
 
+    /// Whether values inside of one of this origin are not told apart from it.
+    pub(crate) fn is_whole(&self, origin: Origin) -> bool {
+        origin & LEAF == 0 || !matches!(self.node(origin).kind, LeafKind::Message)
+    }
+
     /// The index of the message whose root has this origin.
     pub(crate) fn root_message(&self, origin: Origin) -> Option<u32> {
         (origin & LEAF != 0 && (origin & !LEAF) < self.messages).then_some(origin & !LEAF)

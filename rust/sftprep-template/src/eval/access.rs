@@ -107,6 +107,9 @@ impl<'t> Interp<'t> {
             Value::Int(number, origin) if matches!(key, "real" | "numerator") => {
                 return Ok(Value::Int(*number, *origin));
             }
+            Value::Float(number, origin) if key == "real" => {
+                return Ok(Value::Float(*number, *origin));
+            }
             Value::Int(..) if matches!(key, "imag" | "denominator") => {
                 return Ok(Value::int(i64::from(key == "denominator")));
             }

@@ -218,19 +218,22 @@ impl<'t> Interp<'t> {
         Ok(Flow::Next)
     }
 
+    /// How many turns ran to their end: `else` runs if none did, whatever `break` or `continue`
+    /// ended the others.
     fn plain_loop(&mut self, node: &'t For, mut iter: ValueIter<'t>) -> Res<usize> {
         let outer = self.owner;
-        let mut turns = 0;
+        let mut completed = 0;
         while let Some(item) = self
             .next_item(&mut iter)
             .map_err(|fault| fault.at(node.at))?
         {
-            turns += 1;
-            if self.turn(node, item, outer)? == Flow::Break {
-                break;
+            match self.turn(node, item, outer)? {
+                Flow::Next => completed += 1,
+                Flow::Continue => {}
+                Flow::Break => break,
             }
         }
-        Ok(turns)
+        Ok(completed)
     }
 
     fn visible_loop(
@@ -253,21 +256,25 @@ impl<'t> Interp<'t> {
             node,
             frame: self.frame,
         });
-        let mut turns = 0;
+        let (mut turns, mut completed) = (0, 0);
         loop {
             let peeked = state.after.borrow_mut().take();
             let item = match peeked {
                 Some(item) => Some(item),
                 None => self.loop_next(&state).map_err(|fault| fault.at(node.at))?,
             };
-            let Some(item) = item else { return Ok(turns) };
+            let Some(item) = item else {
+                return Ok(completed);
+            };
             state.index0.set(turns);
             turns += 1;
             let before = state.current.replace(Some(item.clone()));
             *state.before.borrow_mut() = before;
             self.set_slot(slot, Value::Loop(state.clone()));
-            if self.turn(node, item, outer)? == Flow::Break {
-                return Ok(turns);
+            match self.turn(node, item, outer)? {
+                Flow::Next => completed += 1,
+                Flow::Continue => {}
+                Flow::Break => return Ok(completed),
             }
         }
     }

@@ -62,7 +62,7 @@ fn split_space(text: &str, max: usize) -> Vec<Range<usize>> {
     let mut at = text.len() - text.trim_start_matches(is_space).len();
     while at < text.len() {
         if ranges.len() == max {
-            ranges.push(at..text.trim_end_matches(is_space).len());
+            ranges.push(at..text.len());
             break;
         }
         let len = text[at..].find(is_space).unwrap_or(text.len() - at);
@@ -78,8 +78,7 @@ fn rsplit_space(text: &str, max: usize) -> Vec<Range<usize>> {
     let mut end = text.trim_end_matches(is_space).len();
     while end > 0 {
         if ranges.len() == max {
-            let start = end - text[..end].trim_start_matches(is_space).len();
-            ranges.push(start..end);
+            ranges.push(0..end);
             break;
         }
         let start = text[..end].rfind(is_space).map_or(0, |at| {

@@ -93,10 +93,18 @@ impl Parser {
                 }
                 Stmt::NoLoader(tag.into(), at)
             }
-            "block" | "autoescape" => {
-                let message = format!("statement '{tag}' is not supported in chat templates");
-                return Err(Fault::new(crate::error::ErrorKind::Unsupported, message).at(at));
+            "block" => {
+                self.advance();
+                self.expect_name()?;
+                self.skip_name("scoped");
+                self.skip_name("required");
+                let body = self.function_body("endblock")?;
+                if matches!(self.peek(), Tok::Name(_)) {
+                    self.advance();
+                }
+                plain_scope(body)
             }
+            "autoescape" => self.parse_autoescape(at)?,
             _ => return Err(Fault::syntax(format!("unknown tag '{tag}'"), at)),
         };
         out.push(stmt);
@@ -317,6 +325,17 @@ impl Parser {
         Ok(Stmt::Generation(body, Scope::default()))
     }
 
+    /// Chat templates are no HTML: escaping can be switched off, as it is, but not on.
+    fn parse_autoescape(&mut self, at: u32) -> Res<Stmt> {
+        self.advance();
+        let value = self.expression()?;
+        if !matches!(value.kind, ExprKind::Bool(false)) {
+            let message = "autoescape other than false is not supported in chat templates";
+            return Err(Fault::new(crate::error::ErrorKind::Unsupported, message).at(at));
+        }
+        Ok(plain_scope(self.body_dropping("endautoescape")?))
+    }
+
     fn parse_print(&mut self, out: &mut Vec<Stmt>) -> Res<()> {
         self.advance();
         let mut first = true;
@@ -388,6 +407,15 @@ impl Parser {
             var: UNRESOLVED,
         }))
     }
+}
+
+/// A body with a scope of its own and nothing else.
+fn plain_scope(body: Vec<Stmt>) -> Stmt {
+    Stmt::With(Box::new(With {
+        targets: Vec::new(),
+        body,
+        scope: Scope::default(),
+    }))
 }
 
 fn push_text(body: &mut Vec<Stmt>, text: String) {

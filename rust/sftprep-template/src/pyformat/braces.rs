@@ -23,7 +23,7 @@ impl<'t> Interp<'t> {
         depth: u32,
         out: &mut Out,
     ) -> Res<()> {
-        if depth > 1 {
+        if depth > 2 {
             return Err(Fault::value_error("max string recursion exceeded"));
         }
         let whole = format.as_str();
