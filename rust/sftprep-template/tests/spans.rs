@@ -1,5 +1,7 @@
 //! Label spans on templates of our own, each with one trait that masks have gone wrong on.
 
+#![allow(clippy::unwrap_used)] // helpers outside of test functions
+
 mod common;
 
 use sftprep_template::{

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Interp;
+use super::peek::quick_attr;
 use crate::ast::{Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{Fault, Res};
@@ -29,6 +30,9 @@ impl<'t> Interp<'t> {
                 let origin = *origin;
                 let origin = self.leaves.child(origin, Step::Key(name));
                 return Ok(Value::from_data(value, origin));
+            }
+            if let Some(value) = quick_attr(object, name) {
+                return Ok(value);
             }
             let object = object.clone();
             return self

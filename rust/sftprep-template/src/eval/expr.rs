@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Interp;
+use super::peek::Peek;
 use crate::ast::{BinOp, CmpOp, Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res};
@@ -155,12 +156,22 @@ impl<'t> Interp<'t> {
             }
             ExprKind::Compare(first, rest) => self.compare_chain(expr, first, rest),
             ExprKind::Test(operand, test, args) => {
+                if args.is_empty()
+                    && let Some(holds) = self.quick_test(operand, *test)
+                {
+                    return Ok(holds);
+                }
                 let value = self.eval(operand)?;
                 let args = self.call_args(args)?;
                 self.apply_test(*test, &value, &args)
                     .map_err(|fault| fault.at(expr.at))
             }
             ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
+            ExprKind::Attr(..) | ExprKind::Item(..) => match self.peek(expr) {
+                Peek::Data(data) => Ok(Value::from_data(data, LITERAL).is_true()),
+                Peek::Missing => Ok(false),
+                Peek::Unknown => self.eval(expr).map(|value| value.is_true()),
+            },
             _ => self.eval(expr).map(|value| value.is_true()),
         }
     }
@@ -171,6 +182,13 @@ impl<'t> Interp<'t> {
         first: &'t Expr,
         rest: &'t [(CmpOp, Expr)],
     ) -> Res<bool> {
+        if let [(op @ (CmpOp::Eq | CmpOp::Ne), right)] = rest
+            && let ExprKind::Str(right) = &right.kind
+            && let Peek::Data(data) = self.peek(first)
+        {
+            let same = matches!(data, Data::Str(left) if **left == **right);
+            return Ok(same == (*op == CmpOp::Eq));
+        }
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let mut left = self.eval(first)?;
         for (op, right) in rest {

@@ -4,6 +4,7 @@ mod access;
 mod call;
 mod expr;
 mod functions;
+mod peek;
 mod stmt;
 
 use std::rc::Rc;
