@@ -185,11 +185,11 @@ impl Session<'_> {
             ));
         };
         let gap = &pieces.text[place.anchor..];
-        let known = start - place.anchor;
-        if plain.len() <= known || plain[known.min(plain.len())..].trim().is_empty() {
+        let known = start.saturating_sub(place.anchor);
+        let header = plain.get(known..).unwrap_or_default();
+        if header.trim().is_empty() {
             return Ok((start, Method::Origin));
         }
-        let header = plain.get(known..).unwrap_or_default();
         if gap.starts_with(&plain)
             && (names_role(header) || self.differs_by_role(request, place.index, &plain))
         {
@@ -260,7 +260,7 @@ impl Session<'_> {
             }
             // The prompt and a plain turn share the header and go on with marks of their own.
             let shared = at_border(full, common(full, plain));
-            let rest = &literal[shared.min(literal.len())..];
+            let rest = literal.get(shared..).unwrap_or_default();
             if shared > 0
                 && gap.starts_with(&full[..shared])
                 && [rest, &full[shared..], &plain[shared..]]
