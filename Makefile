@@ -68,10 +68,11 @@ bench: $(DEPS) ## run the Rust and Python benches on a release build
 	rm -f $(BUILT)
 	for script in benches/python/*.py; do [[ ! -e $$script ]] || $(BIN)/python $$script; done
 
+# PATH: maturin looks for zig as a module of the first `python` there.
 wheel: $(DEPS) ## build a release wheel into dist/ and try it in an empty environment
 	$(PIP) install -c tools/constraints.txt 'maturin[zig]'
 	rm -f dist/*.whl
-	$(BIN)/maturin build --release --locked --out dist $(CARGO_JOBS) \
+	PATH="$(abspath $(BIN)):$$PATH" maturin build --release --locked --out dist $(CARGO_JOBS) \
 		$(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
 	PYTHON=$(PYTHON) tools/try_wheel.sh dist/*.whl
 
