@@ -62,11 +62,14 @@ accept: $(BUILT) ## run all tests in full on the large data sets; a skip for wan
 	SFTPREP_REQUIRE_DATA=1 $(CARGO) test --profile $(PROFILE) $(RUST_TESTS) $(CARGO_JOBS)
 	SFTPREP_REQUIRE_DATA=1 SFTPREP_HYPOTHESIS=slow $(BIN)/python -m pytest
 
+# Without benches/.peers (made by benches/python/setup_peers.sh, 2.5 GB) peers are left out.
 bench: $(DEPS) ## run the Rust and Python benches on a release build
 	$(CARGO) bench $(RUST_TESTS) $(CARGO_JOBS)
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release $(CARGO_JOBS)
 	rm -f $(BUILT)
-	for script in benches/python/*.py; do [[ ! -e $$script ]] || $(BIN)/python $$script; done
+	$(BIN)/python benches/python/compare_prepare.py
+	$(BIN)/python benches/python/scaling.py
+	$(BIN)/python benches/python/report.py
 
 # PATH: maturin looks for zig as a module of the first `python` there.
 wheel: $(DEPS) ## build a release wheel into dist/ and try it in an empty environment
