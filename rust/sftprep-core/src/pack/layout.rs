@@ -309,9 +309,8 @@ fn histogram(lengths: &[u32], max_len: u32, cuts: bool) -> Result<(Vec<u32>, u64
             tokens += u64::from(length);
         }
         if least == 0 || most > max_len && !cuts {
-            let bad = block
-                .iter()
-                .position(|&length| length == 0 || length > max_len);
+            let is_bad = |&length: &u32| length == 0 || length > max_len && !cuts;
+            let bad = block.iter().position(is_bad);
             let document = index * BLOCK + bad.unwrap_or_default();
             return Err(refused(document, lengths[document], max_len));
         }

@@ -269,8 +269,13 @@ fn what_the_caller_must_not_pass_is_refused() {
     };
     for strategy in ALL {
         assert!(refused(&[3, 0, 2], 8, strategy).contains("document 1 is empty"));
+        let mut far = vec![8; 5000];
+        far.push(0);
+        assert!(refused(&far, 8, strategy).contains("document 5000 is empty"));
         assert!(refused(&[3], 0, strategy).contains("max_len is 0"));
     }
+    let error = plan(&[9, 0], 8, Strategy::BfdSplit, 0).unwrap_err();
+    assert!(error.message.contains("document 1 is empty"));
     for strategy in [
         Strategy::Bfd,
         Strategy::FirstFit,
