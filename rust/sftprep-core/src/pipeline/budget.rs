@@ -30,6 +30,11 @@ impl RejectBudget {
         }
     }
 
+    /// The share that is allowed.
+    pub fn max_rate(&self) -> f64 {
+        self.max_rate
+    }
+
     /// Counts a row; `place` says where a rejected one is.
     ///
     /// # Errors

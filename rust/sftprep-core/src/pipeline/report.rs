@@ -156,6 +156,9 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
             "messages" | "sharegpt" | "alpaca" | "prompt_completion"
         )
     });
+    if mapped.segment.is_empty() {
+        warnings.push("no row was left to pack: the dataset has no shard".to_owned());
+    }
     let split = recipe.split_control_strings();
     if conversations && !split.is_empty() {
         warnings.push(format!(
