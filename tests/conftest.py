@@ -123,3 +123,24 @@ def sftprep(tmp_path: Path) -> Run:
         return subprocess.run(command, check=False, capture_output=True, **settings)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) -> Path:
+    """A packed dataset of several shards; tests that change it copy it first."""
+    import sftprep
+
+    folder = tmp_path_factory.mktemp("packed")
+    for name, first in (("one", 0), ("two", 300)):
+        rows = [conversation(index, 1 + index % 3) for index in range(first, first + 300)]
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    sftprep.pack(
+        {"one": folder / "one.jsonl", "two": folder / "two.jsonl"},
+        out=folder / "out",
+        tokenizer=tokenizer_dir,
+        max_len=512,
+        shard_bytes=64 << 10,
+        date="2025-01-01",
+    )
+    return folder / "out"

@@ -7,6 +7,29 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "ChatTemplate",
+    "EncodedRow",
+    "Encoder",
+    "Encoding",
+    "EncodingBatch",
+    "InputRow",
+    "PackJob",
+    "PackPlan",
+    "RowReader",
+    "Tokenizer",
+    "__version__",
+    "_provoke",
+    "builtin_template",
+    "check_config",
+    "codes",
+    "default_config",
+    "plan_packs",
+    "read_manifest",
+    "span_kinds",
+    "verify",
+]
+
 __version__: Final[str]
 
 def codes() -> list[tuple[str, int, str, str, str]]:
@@ -137,7 +160,6 @@ class ChatTemplate:
         cls,
         source: str,
         special_tokens: Mapping[str, str] | None = None,
-        *,
         date: str | None = None,
     ) -> ChatTemplate: ...
     def render(
@@ -277,7 +299,7 @@ class PackPlan:
     """Packed sequences as lists of pieces of documents."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> list[tuple[int, int, int]]:
+    def __getitem__(self, key: int, /) -> list[tuple[int, int, int]]:
         """The pieces of a sequence: document, first token in it, number of tokens."""
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]: ...
@@ -332,10 +354,10 @@ class PackJob:
         """
 
 def verify(path: str | PathLike[str], *, full: bool = True) -> str:
-    """Checks a dataset against its manifest; returns the report as JSON.
+    """Checks a dataset against its manifest; returns what was found as JSON.
 
     Raises:
-        ShardError: if there is no dataset, or it is not what its manifest promises.
+        ShardError: if there is no dataset, or a newer version wrote it.
     """
 
 def read_manifest(path: str | PathLike[str]) -> str:

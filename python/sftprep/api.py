@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -25,7 +25,8 @@ from sftprep.config import (
     read_file,
 )
 from sftprep.errors import ConfigError, SftprepError
-from sftprep.progress import Display, Progress, choose
+from sftprep.progress import Progress, choose
+from sftprep.totals import Totals
 
 PathLike = str | os.PathLike[str]
 _POLL_SECONDS = 0.1
@@ -112,17 +113,12 @@ def pack(
         return run(resolved, display.update)
 
 
-def run(
-    config: PackConfig,
-    on_progress: Callable[[Progress], object],
-    on_note: Callable[[str], object] | None = None,
-) -> PackReport:
+def run(config: PackConfig, on_progress: Callable[[Progress], object]) -> PackReport:
     """Runs a job to its end; a keyboard interrupt cancels it and is raised again.
 
     Args:
         config: The options.
         on_progress: Called with a snapshot about ten times a second.
-        on_note: Called with each note of the core (format evidence, warnings), once.
 
     Raises:
         SftprepError: as :func:`pack`.
@@ -137,7 +133,7 @@ def run(
             snapshot = Progress.from_dict(json.loads(job.poll(_POLL_SECONDS)))
             on_progress(snapshot)
             if snapshot.done:
-                return PackReport.from_json(job.wait())
+                return PackReport.from_json(job.wait(), config)
     except BaseException:
         # Nothing calls Python from a worker, so an interrupt arrives here, between two polls.
         job.cancel()
@@ -156,28 +152,86 @@ def _settle(job: _core.PackJob) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceReport:
+    """One input of a run."""
+
+    name: str = ""
+    """Name of the input."""
+    format: str = ""
+    """Format its rows were read in; empty if it had none."""
+    evidence: str = ""
+    """Why that format."""
+    totals: Totals = field(default_factory=Totals)
+    """What became of its rows and tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PackReport:
-    """What a run did; the counts balance, and the run ends with an error if they do not."""
+    """What a run did; rows and tokens balance, or the run would have ended with an error."""
 
     out: str = ""
     """Output folder."""
-    rows: int = 0
-    """Rows read."""
-    packed: int = 0
-    """Rows in the shards."""
-    rejected: dict[str, int] = field(default_factory=dict)
-    """Rejected rows by code."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Dropped rows by reason."""
-    raw: dict[str, Any] = field(default_factory=dict)
-    """The whole report, as the core wrote it."""
+    content_id: str = ""
+    """Identity of the packed data; empty after a dry run."""
+    totals: Totals = field(default_factory=Totals)
+    """What became of all rows and tokens."""
+    sources: tuple[SourceReport, ...] = ()
+    """The same per input."""
+    max_len: int = 0
+    """Tokens per sequence, at most."""
+    strategy: str = ""
+    """Packing strategy."""
+    sequences: int = 0
+    """Packed sequences."""
+    shards: int = 0
+    """Data files."""
+    bytes_written: int = 0
+    """Bytes of all files."""
+    fill: float = 0.0
+    """Share of ``sequences * max_len`` that holds tokens."""
+    lower_bound: int = 0
+    """Sequences that no packing can go below."""
+    gap: float = 0.0
+    """Sequences above that bound, as a share of it."""
+    tokenizer_engine: str = ""
+    """Which tokenizer engine ran, and why."""
+    duplicate_keys: int = 0
+    """Object keys that occurred twice in one object; the last one won."""
+    control_text_rows: int = 0
+    """Rows whose own text spelled a control token."""
+    straddling_tokens: int = 0
+    """Tokens across the edge of a trained span; never trained."""
+    warnings: tuple[str, ...] = ()
+    """What you should know."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds per phase."""
+    date: str = ""
+    """Date that the template saw."""
 
     @classmethod
-    def from_json(cls, text: str) -> PackReport:
-        """A report from the core's JSON."""
+    def from_json(cls, text: str, config: PackConfig) -> PackReport:
+        """The report of a run with that configuration; keys of newer cores are ignored."""
         data = json.loads(text)
-        known = {entry.name for entry in fields(cls)} - {"raw"}
-        return cls(**{key: value for key, value in data.items() if key in known}, raw=data)
+        data["totals"] = Totals.from_dict(data.get("totals", {}))
+        data["sources"] = tuple(
+            SourceReport(**{**_known(SourceReport, source), "totals": Totals.from_dict(totals)})
+            for source in data.get("sources", ())
+            for totals in (source.get("totals", {}),)
+        )
+        data["warnings"] = tuple(data.get("warnings", ()))
+        data["out"] = config.output.dir
+        data["max_len"] = config.pack.max_len
+        data["strategy"] = config.pack.strategy
+        return cls(**_known(cls, data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, for JSON."""
+        return asdict(self)
+
+
+def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    known = {entry.name for entry in fields(kind)}
+    return {key: value for key, value in data.items() if key in known}
 
 
 def _inputs(
@@ -205,4 +259,4 @@ def _base(config: PackConfig | Mapping[str, Any] | PathLike | None) -> PackConfi
     return merge(PackConfig(), read_file(Path(config)))
 
 
-__all__ = ["Display", "PackOptions", "PackReport", "pack", "run"]
+__all__ = ["PackOptions", "PackReport", "SourceReport", "pack", "run"]

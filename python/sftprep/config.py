@@ -273,12 +273,36 @@ def read_file(path: str | Path) -> dict[str, Any]:
             line=error.lineno,
         ) from error
     if isinstance(data, dict) and "format_version" in data and "config" in data:
-        data = data["config"]
+        data = _of_manifest(data, path.parent)
     if not isinstance(data, dict):
         raise ConfigError(
             f"the configuration is {_describe(data)}, it must be an object", path=str(path)
         )
     return data
+
+
+def _of_manifest(manifest: Mapping[str, Any], folder: Path) -> Any:  # noqa: ANN401 - as it is
+    """The configuration of a manifest, with what it says elsewhere: paths are not part of it.
+
+    The tokenizer and the template are the copies beside the manifest.
+    """
+    config = json.loads(json.dumps(manifest["config"]))
+    if not isinstance(config, dict):
+        return config
+    for section, values in config.items():
+        # The canonical form of a manifest writes fractions as strings.
+        for name, value in values.items() if section in SECTIONS else ():
+            if _hints(section).get(name) is float and isinstance(value, str):
+                values[name] = float(value)
+    template = config.setdefault("template", {})
+    if (folder / "tokenizer.json").is_file():
+        template.setdefault("tokenizer", str(folder))
+    described = manifest.get("template") or {}
+    if described.get("name") not in {None, "", "tokenizer"}:
+        template.setdefault("chat_template", described["name"])
+    if described.get("date"):
+        template["date"] = described["date"]
+    return config
 
 
 def _hints(section: str) -> dict[str, Any]:

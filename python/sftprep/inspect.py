@@ -72,7 +72,7 @@ def view(
             continue
         own = sum(label >= 0 for label in labels[each.start : each.end])
         yield _rule(number, each, own, width)
-        yield _text(ids, each, tokenizer, color)
+        yield _text(ids, each, tokenizer, color).removesuffix("\n")
 
 
 def legend(color: bool) -> str:
@@ -90,6 +90,22 @@ def mark(text: str, kind: str, *, trained: bool, color: bool) -> str:
     if color:
         return _paint(text, kind, trained=trained)
     return f"«{text}»" if trained and text else text
+
+
+def joined(
+    spans: list[tuple[int, int, str, bool]], color: bool
+) -> list[tuple[int, int, str, bool]]:
+    """Neighbouring spans (start, end, kind, trained) that look the same, as one.
+
+    Without colour only the marks around trained text show, so kinds do not matter.
+    """
+    out: list[tuple[int, int, str, bool]] = []
+    for start, end, kind, trained in spans:
+        if out and out[-1][3] == trained and (not color or out[-1][2] == kind):
+            out[-1] = (out[-1][0], end, out[-1][2], trained)
+        else:
+            out.append((start, end, kind, trained))
+    return out
 
 
 def printable(text: str) -> str:
@@ -120,22 +136,15 @@ def _text(ids: list[int], document: Document, tokenizer: Tokenizer, color: bool)
     # One decoder per document: a character whose bytes lie in two spans is shown in the second.
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     out = []
-    for span in _joined(document.spans):
+    for span in _joined(document.spans, color):
         raw = _bytes(ids[span[0] : span[1]], tokenizer)
         text = decoder.decode(raw, final=span[1] == document.end)
         out.append(mark(text, span[2], trained=span[3], color=color))
     return "".join(out)
 
 
-def _joined(spans: tuple[Span, ...]) -> list[tuple[int, int, str, bool]]:
-    """Neighbours that look the same become one, so that marks are not interrupted."""
-    out: list[tuple[int, int, str, bool]] = []
-    for span in spans:
-        if out and out[-1][2:] == (span.kind, span.trained):
-            out[-1] = (out[-1][0], span.end, span.kind, span.trained)
-        else:
-            out.append((span.start, span.end, span.kind, span.trained))
-    return out
+def _joined(spans: tuple[Span, ...], color: bool) -> list[tuple[int, int, str, bool]]:
+    return joined([(span.start, span.end, span.kind, span.trained) for span in spans], color)
 
 
 def _bytes(ids: list[int], tokenizer: Tokenizer) -> bytes:

@@ -105,7 +105,7 @@ class _Timed(Quiet):
     def due(self, progress: Progress) -> bool:
         """Whether an interval has passed, the stage has changed, or the job has ended."""
         now = time.monotonic()
-        changed = progress.stage != self._stage
+        changed = progress.stage != self._stage and progress.rows > 0
         if not (progress.done or changed or now - self._printed >= self._interval):
             return False
         self._printed, self._stage = now, progress.stage

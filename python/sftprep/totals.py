@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -80,11 +80,11 @@ def table(totals: Totals) -> list[str]:
     return lines
 
 
-def by_source(totals: Mapping[str, Totals]) -> list[str]:
+def by_source(totals: Iterable[tuple[str, Totals]]) -> list[str]:
     """One line per source."""
     heads = ("source", "rows", "packed", "rejected", "dropped", "tokens", "trained", "share")
     rows: list[tuple[str, ...]] = [heads]
-    for name, each in totals.items():
+    for name, each in totals:
         packed = each.trained + each.context
         share = f"{each.trained / packed:.1%}" if packed else "-"
         counts = (each.rows, each.packed, each.rows_rejected, each.rows_dropped, packed)
@@ -103,6 +103,6 @@ def packing_line(packing: Mapping[str, Any]) -> str:
     """How full the packed rows are, in one line."""
     return (
         f"{packing['rows']:,} rows of at most {packing['max_len']:,} tokens by "
-        f"{packing['strategy']}: {float(packing['fill']):.3%} full, "
-        f"lower bound {packing['lower_bound']:,} rows, gap {float(packing['gap']):.3%}"
+        f"{packing['strategy']}: {float(packing['fill'] or 0):.3%} full, "
+        f"lower bound {packing['lower_bound']:,} rows, gap {float(packing['gap'] or 0):.3%}"
     )

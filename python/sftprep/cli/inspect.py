@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import sys
 
-from sftprep.cli.options import whole
+from sftprep.cli.options import add_color_argument, wants_color, whole
 
 SUMMARY = "show packed rows: documents, span kinds, and what is trained"
 
@@ -36,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="tokenizer to read the ids with (default: the copy in the output folder)",
     )
-    parser.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="colours on a terminal (auto, default; NO_COLOR is obeyed), always, or never",
-    )
+    add_color_argument(parser)
     parser.add_argument(
         "--width", type=whole, metavar="N", help="columns (default: the terminal's)"
     )
@@ -65,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         )
     name = str(own) if options.tokenizer is None else hub.resolve(options.tokenizer)
     tokenizer = _core.Tokenizer.from_file(name)
-    color = wants_color(options.color)
+    color = wants_color(options)
     width = options.width or shutil.get_terminal_size().columns
     try:
         rows[options.row]  # said to be missing even if no row is asked for
@@ -79,10 +72,3 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"there is no {error}", field="--row") from error
     print(legend(color))
     return 0
-
-
-def wants_color(asked: str) -> bool:
-    """Whether to print colours to standard output."""
-    if asked != "auto":
-        return asked == "always"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import sys
 from typing import Any
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -63,6 +65,23 @@ class Collect(argparse.Action):
         """Adds one pair."""
         key, value = values
         setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), key: value})
+
+
+def add_color_argument(parser: argparse._ActionsContainer) -> None:
+    """The option that says whether to print colours."""
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        help="colours on a terminal (auto, default; NO_COLOR is obeyed), always, or never",
+    )
+
+
+def wants_color(options: argparse.Namespace) -> bool:
+    """Whether to print colours to standard output."""
+    asked = getattr(options, "color", None) or "auto"
+    if asked != "auto":
+        return bool(asked == "always")
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def add_template_arguments(parser: argparse._ActionsContainer) -> None:

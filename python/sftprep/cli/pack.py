@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING
 
 from sftprep.cli import options as types
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from sftprep.api import PackReport
 
 SUMMARY = "pack files of conversations into labelled, memory-mappable shards"
+
+_SHOWN_SOURCES = 30
 
 EXAMPLES = """\
 examples:
@@ -119,10 +122,16 @@ def run(options: argparse.Namespace) -> int:
     from sftprep.api import run as run_job
     from sftprep.progress import choose
 
+    config = resolve(options)
     log_json = getattr(options, "log_json", False)
     with choose(quiet=getattr(options, "quiet", False), log_json=log_json) as display:
-        report = run_job(resolve(options), display.update, display.note)
-    print(json.dumps(report.raw, ensure_ascii=False) if log_json else summary(report))
+        report = run_job(config, display.update)
+    if log_json:
+        print(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        for warning in report.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print("\n".join(summary(report, dry_run=config.output.dry_run)))
     return 0
 
 
@@ -136,6 +145,41 @@ def resolve(options: argparse.Namespace) -> PackConfig:
     return merge(base, nest(given))
 
 
-def summary(report: PackReport) -> str:
+def _more(sources: int) -> list[str]:
+    return [f"… and {sources:,} more; `sftprep stats` lists all"] if sources else []
+
+
+def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     """The report for people."""
-    return json.dumps(report.raw, ensure_ascii=False, indent=2)
+    from dataclasses import asdict
+
+    from sftprep.totals import by_source, packing_line, table
+
+    seconds = sum(report.seconds.values())
+    written = (
+        "dry run: nothing was written"
+        if dry_run
+        else f"wrote {report.out}: {report.shards} shards, {report.bytes_written:,} bytes"
+    )
+    shown = report.sources[:_SHOWN_SOURCES]
+    lines = [
+        *(f"{each.name}: {each.format or 'empty'} ({each.evidence})" for each in shown),
+        *_more(len(report.sources) - len(shown)),
+        "",
+        *table(report.totals),
+        "",
+    ]
+    if len(report.sources) > 1:
+        totals = [(source.name, source.totals) for source in shown]
+        lines += [*by_source(totals), *_more(len(report.sources) - len(shown)), ""]
+    packing = {**asdict(report), "rows": report.sequences}
+    lines.append(packing_line(packing))
+    if report.duplicate_keys:
+        lines.append(f"{report.duplicate_keys:,} keys occurred twice in one object; the last won")
+    if report.straddling_tokens:
+        lines.append(
+            f"{report.straddling_tokens:,} tokens lie across the edge of a trained span; "
+            "they are not trained"
+        )
+    lines.append(f"{written}, {seconds:.1f} s, tokenizer engine {report.tokenizer_engine}")
+    return lines

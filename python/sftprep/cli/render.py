@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sftprep.cli import options as types
-from sftprep.cli.inspect import wants_color
 from sftprep.config import OPTIONS, PackConfig, merge, nest
 
 if TYPE_CHECKING:
@@ -40,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", action="store_true", help="mark what is trained, and count tokens"
     )
-    parser.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        help="colours on a terminal (auto, default; NO_COLOR is obeyed), always, or never",
-    )
+    types.add_color_argument(parser)
     types.add_template_arguments(parser.add_argument_group("rows, template, tokenizer"))
     types.add_label_arguments(parser.add_argument_group("labels, for --mask"))
 
@@ -63,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             "a generation prompt is not part of a training row; give one of both",
             field="--add-generation-prompt",
         )
-    color = wants_color(getattr(options, "color", "auto"))
+    color = types.wants_color(options)
     encoder = _core.Encoder.from_config(resolve(options, hub.resolve).to_json())
     first = getattr(options, "row", 0)
     count = getattr(options, "count", 1)
@@ -100,12 +95,14 @@ def resolve(options: argparse.Namespace, local: Any) -> PackConfig:  # noqa: ANN
 
 def masked(row: EncodedRow, color: bool) -> str:
     """The text with its trained spans marked, and the counts."""
-    from sftprep.inspect import legend, mark
+    from sftprep.inspect import joined, legend, mark
 
     raw = row.text.encode()
     pieces = [
         mark(raw[start:end].decode(errors="replace"), kind, trained=trained, color=color)
-        for start, end, kind, _, trained in row.spans
+        for start, end, kind, trained in joined(
+            [(start, end, kind, trained) for start, end, kind, _, trained in row.spans], color
+        )
     ]
     trained = int((row.labels >= 0).sum())
     facts = {"tokens": len(row.input_ids), "trained": trained, "method": row.mask_method}

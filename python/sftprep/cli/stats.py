@@ -57,11 +57,7 @@ def lines(stats: dict[str, Any]) -> list[str]:
     """The statistics for people."""
     from sftprep.totals import Totals, by_source, packing_line, table
 
-    sources: dict[str, Totals] = {}
-    for number, entry in enumerate(stats["sources"]):
-        # Several files may share a name; each keeps its line.
-        name = entry["name"] if entry["name"] not in sources else f"{entry['name']} #{number}"
-        sources[name] = Totals.from_dict(entry)
+    sources = [(entry["name"], Totals.from_dict(entry)) for entry in stats["sources"]]
     template = stats["template"] or "no template"
     return [
         f"{stats['tokenizer']}, {template}, {stats['shards']} shards, {stats['bytes']:,} bytes",

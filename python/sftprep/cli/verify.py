@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 SUMMARY = "check that a dataset's files are what its manifest promises"
 
@@ -29,20 +30,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints what was checked; a difference is an error with exit code 5."""
+    """Prints what was found; anything found means exit code 5."""
     from sftprep import _core
+    from sftprep.errors import ShardCorrupt
 
     report = json.loads(_core.verify(options.dataset, full=not options.fast))
     if options.json:
         print(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        print(summary(options.dataset, report))
-    return 0
-
-
-def summary(dataset: str, report: dict[str, object]) -> str:
-    """The report for people."""
-    facts = ", ".join(
-        f"{value:,} {key}" for key, value in report.items() if type(value) is int and value
+        print("\n".join(lines(options.dataset, report)))
+    if report["ok"]:
+        return 0
+    raise ShardCorrupt(
+        "the dataset differs from what its manifest promises",
+        path=options.dataset,
+        hint="fetch or pack the dataset again",
     )
-    return f"ok: {dataset} ({facts})"
+
+
+def lines(dataset: str, report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    seen = (
+        f"{report['files']:,} files, {report['bytes_hashed']:,} bytes hashed, "
+        f"{report['rows_checked']:,} rows checked"
+    )
+    if report["ok"]:
+        return [f"ok: {dataset} ({seen})"]
+    found = [f"  {finding['file']}: {finding['what']}" for finding in report["findings"]]
+    return [f"damaged: {dataset} ({seen})", *found]

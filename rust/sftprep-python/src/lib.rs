@@ -9,8 +9,15 @@
 
 mod array;
 mod catalog;
+mod encoder;
 mod error;
+mod job;
+mod plan;
+mod rows;
+mod shards;
+mod template;
 mod tokenizer;
+mod value;
 
 use pyo3::pymodule;
 
@@ -19,6 +26,24 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use crate::catalog::{check_config, codes, default_config, provoke};
+
+    #[pymodule_export]
+    use crate::encoder::{EncodedRow, Encoder};
+
+    #[pymodule_export]
+    use crate::job::PackJob;
+
+    #[pymodule_export]
+    use crate::plan::{PackPlan, plan_packs};
+
+    #[pymodule_export]
+    use crate::rows::{InputRow, RowReader};
+
+    #[pymodule_export]
+    use crate::shards::{read_manifest, span_kinds, verify};
+
+    #[pymodule_export]
+    use crate::template::{ChatTemplate, builtin_template};
 
     #[pymodule_export]
     use crate::tokenizer::{Encoding, EncodingBatch, Tokenizer};

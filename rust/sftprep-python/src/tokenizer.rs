@@ -1,12 +1,14 @@
 //! `Tokenizer`: ids and byte spans of texts.
 
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use sftprep_core::assets::ModelAssets;
 use sftprep_core::error::{Code, Error};
+use sftprep_core::pipeline::tokenizer_of;
 use sftprep_tokenize::{Encoding as Encoded, EngineReport, TokenizerError};
 
 use crate::array::array;
@@ -21,7 +23,8 @@ const BYTES_PER_THREAD: usize = 1 << 16;
 #[pyclass(frozen, module = "sftprep")]
 pub(crate) struct Tokenizer {
     pub(crate) inner: Arc<sftprep_tokenize::Tokenizer>,
-    pub(crate) path: PathBuf,
+    /// What the folder says beside the vocabulary: special tokens, stop tokens, templates.
+    pub(crate) assets: ModelAssets,
 }
 
 #[pymethods]
@@ -29,12 +32,10 @@ impl Tokenizer {
     #[staticmethod]
     fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         detached(py, || {
-            let path = file_in(path)?;
-            let inner = sftprep_tokenize::Tokenizer::from_file(&path).map_err(|e| of(&e, &path))?;
-            Ok(Self {
-                inner: Arc::new(inner),
-                path,
-            })
+            let mut assets = ModelAssets::load(&path.to_string_lossy())?;
+            let inner = tokenizer_of(&assets)?;
+            assets.tokenizer_json = Vec::new(); // tens of megabytes that nobody reads again
+            Ok(Self { inner, assets })
         })
     }
 
@@ -146,22 +147,22 @@ impl Tokenizer {
     fn __repr__(&self) -> String {
         format!(
             "Tokenizer({:?}, vocab_size={}, engine={:?})",
-            self.path.display().to_string(),
+            self.assets.name,
             self.inner.vocab_size(),
             self.engine()
         )
     }
 
     /// Pickles by path: the file is read again.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (PathBuf,))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
         let load = py.get_type::<Self>().getattr("from_file")?;
-        Ok((load, (self.path.clone(),)))
+        Ok((load, (self.assets.name.clone(),)))
     }
 }
 
 impl Tokenizer {
     fn failed(&self, error: &TokenizerError) -> Error {
-        of(error, &self.path)
+        Error::new(Code::TokenizerFailed, error.to_string()).at_path(&self.assets.name)
     }
 
     /// Encodes slices of about equal size in bytes, each on its own thread.
@@ -219,31 +220,6 @@ fn slices(texts: &[PyBackedStr], target: usize) -> Vec<&[PyBackedStr]> {
     }
     out.push(&texts[start..]);
     out
-}
-
-/// The `tokenizer.json` of a folder, or the path itself.
-fn file_in(path: PathBuf) -> Result<PathBuf, Error> {
-    if !path.is_dir() {
-        return Ok(path);
-    }
-    let file = path.join("tokenizer.json");
-    if !file.exists() && path.join("tokenizer.model").exists() {
-        let message = "the folder holds only a sentencepiece tokenizer.model";
-        return Err(Error::new(Code::TokenizerSentencepiece, message)
-            .at_path(path)
-            .hint("convert it once: AutoTokenizer.from_pretrained(dir).save_pretrained(dir)"));
-    }
-    Ok(file)
-}
-
-/// An error of the tokenizer crate as one of ours.
-fn of(error: &TokenizerError, path: &Path) -> Error {
-    let code = match error.code() {
-        "tokenizer-read" => Code::TokenizerMissing,
-        "tokenizer-json" | "tokenizer-model" => Code::TokenizerInvalid,
-        _ => Code::TokenizerFailed,
-    };
-    Error::new(code, error.to_string()).at_path(path)
 }
 
 /// Ids and byte spans of one text.

@@ -66,7 +66,7 @@ impl<'a> Path<'a> {
                     text.push('.');
                     text.push_str(key);
                 }
-                Step::Index(index) => text.push_str(&format!("[{index}]")),
+                Step::Index(index) => text.extend(["[", &index.to_string(), "]"]),
             }
         }
         text
@@ -137,8 +137,13 @@ fn integer(number: &Bound<'_, PyInt>) -> PyResult<Data> {
         return Ok(Data::Int(small));
     }
     // `int.__repr__`, because an enum's own `__str__` need not print digits.
-    let digits = number.py().get_type::<PyInt>().call_method1("__repr__", (number,))?;
-    Ok(Data::BigInt(Arc::from(digits.cast::<PyString>()?.to_str()?)))
+    let digits = number
+        .py()
+        .get_type::<PyInt>()
+        .call_method1("__repr__", (number,))?;
+    Ok(Data::BigInt(Arc::from(
+        digits.cast::<PyString>()?.to_str()?,
+    )))
 }
 
 fn list<'py>(
@@ -174,4 +179,3 @@ fn entries<'py>(
     }
     Ok(Data::Map(out))
 }
-

@@ -1,0 +1,72 @@
+"""Which Python module may import which."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import sftprep
+
+PACKAGE = Path(sftprep.__file__).parent
+# Lower floors know nothing of higher ones; modules of one floor do not know each other.
+FLOORS = (
+    {"errors"},
+    {"_core"},
+    {"config", "columns", "hub", "progress", "totals"},
+    {"dataset"},
+    {"api", "add_tokens", "inspect"},
+    {"cli"},
+)
+# The one module that subcommands share; they do not know each other.
+SHARED = {"cli.options"}
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that a file imports, anywhere in it, but for type checking."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module in {"sftprep", "sftprep.cli"}:
+            prefix = node.module.removeprefix("sftprep").removeprefix(".")
+            found |= {f"{prefix}.{alias.name}".lstrip(".") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sftprep."):
+            found.add(str(node.module).removeprefix("sftprep."))
+        elif isinstance(node, ast.Import):
+            found |= {
+                alias.name.removeprefix("sftprep.")
+                for alias in node.names
+                if alias.name.startswith("sftprep.")
+            }
+    return found
+
+
+def test_no_module_imports_upward_or_sideways() -> None:
+    seen = set()
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        top = name.split(".")[0]
+        if top in {"__init__", "__main__"}:
+            continue
+        seen.add(top)
+        for other in imports(path):
+            if top == "cli" and (other.startswith("cli") or name == "cli.__init__"):
+                assert name == "cli.__init__" or other in SHARED, (name, other)
+                continue
+            other_top = other.split(".")[0]
+            assert other_top in FLOOR, f"{name} imports {other}, which has no floor"
+            assert FLOOR[other_top] < FLOOR[top], f"{name} imports {other}"
+    assert seen | {"_core"} == set(FLOOR), "every module has a floor"
+
+
+def test_no_file_is_longer_than_500_lines() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
