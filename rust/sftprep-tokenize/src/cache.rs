@@ -214,7 +214,7 @@ const MAX_LONG: usize = 256;
 impl Learned {
     pub(crate) fn new() -> Self {
         Self {
-            short: Table::with_room(1 << 13),
+            short: Table::with_room(1 << 15),
             long: Long::default(),
             arena: Vec::new(),
         }

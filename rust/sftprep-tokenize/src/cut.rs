@@ -25,6 +25,9 @@ pub(crate) struct Bridges {
     pub(crate) gate: Vec<u64>,
     /// Hashes of those patterns, sorted.
     pub(crate) partial: Vec<u64>,
+    /// One bit per hash of them: 2 KiB that stay near, where searching the list took longer than
+    /// everything else about a pair.
+    partial_bits: Vec<u64>,
 }
 
 /// Places where a text may be cut.
@@ -64,7 +67,11 @@ fn mix(a: u32, b: u32) -> usize {
 /// A key for "a token has `left` just before `right`", either part possibly a piece of a character.
 fn partial_key(left: &[u8], right: &[u8]) -> u64 {
     let pack = |b: &[u8]| b.iter().fold(b.len() as u64, |x, &b| x << 8 | u64::from(b));
-    pack(left).wrapping_mul(0xA24B_AED4_963E_E407) ^ pack(right).wrapping_mul(0x9FB2_1C65_1E98_DF25)
+    let x = pack(left)
+        .wrapping_mul(0xA24B_AED4_963E_E407)
+        .rotate_left(23)
+        ^ pack(right);
+    x.wrapping_mul(0x9FB2_1C65_1E98_DF25)
 }
 
 /// Bytes of the character that begins with `b`, 0 for a byte that begins none.
@@ -89,6 +96,7 @@ impl Bridges {
             filter: vec![0; 1 << (FILTER_BITS - 6)],
             gate: vec![0; 1024],
             partial: Vec::new(),
+            partial_bits: vec![0; 256],
         }
     }
 
@@ -128,16 +136,33 @@ impl Bridges {
         }
     }
 
-    /// Whether the tables have the sizes that lookups rely on.
-    pub(crate) fn sound(&self) -> bool {
-        let sizes = [self.ascii.len(), self.filter.len(), self.gate.len()];
-        sizes == [256, 1 << (FILTER_BITS - 6), 1024]
-    }
-
     /// To be called after the last `add`.
     pub(crate) fn finish(&mut self) {
         self.partial.sort_unstable();
         self.partial.dedup();
+        for key in &self.partial {
+            let bit = key >> 50;
+            self.partial_bits[(bit >> 6) as usize] |= 1 << (bit & 63);
+        }
+    }
+
+    /// From tables that were kept; `None` where their sizes are not those that lookups rely on.
+    pub(crate) fn from_tables(
+        ascii: Vec<u64>,
+        filter: Vec<u64>,
+        gate: Vec<u64>,
+        partial: Vec<u64>,
+    ) -> Option<Self> {
+        let sizes = [ascii.len(), filter.len(), gate.len()];
+        let mut new = Self {
+            ascii,
+            filter,
+            gate,
+            partial,
+            partial_bits: vec![0; 256],
+        };
+        new.finish();
+        (sizes == [256, 1 << (FILTER_BITS - 6), 1024]).then_some(new)
     }
 
     /// Sentencepiece texts write a space where the vocabulary writes `▁`: gives the pairs of the
@@ -197,11 +222,17 @@ impl Bridges {
         let n = char_len(right[0]).min(right.len());
         (0..left.len()).any(|i| {
             (1..=n).any(|k| {
-                self.partial
-                    .binary_search(&partial_key(&left[i..], &right[..k]))
-                    .is_ok()
+                let bit = partial_key(&left[i..], &right[..k]) >> 50;
+                self.partial_bits[(bit >> 6) as usize] >> (bit & 63) & 1 != 0
             })
         })
+    }
+
+    /// Whether a token that begins or ends within a character may cross the boundary at `at`.
+    pub(crate) fn partly_crosses(&self, t: &[u8], prev: usize, at: usize) -> bool {
+        let last = usize::from(t[at - 1]);
+        self.gate[usize::from(t[at]) << 2 | last >> 6] >> (last & 63) & 1 != 0
+            && self.crosses_partial(&t[prev..at], &t[at..])
     }
 
     /// Looks at up to 64 characters from `at` and lists the places among them where `t` may be cut
@@ -214,8 +245,20 @@ impl Bridges {
         let bar = |c: u32| if spm && c == 0x20 { 0x2581 } else { c };
         cuts.len = 0;
         let mut prev = at;
-        let mut a = code_point(t, at).0;
-        for _ in 0..64 {
+        // ASCII in ASCII, where no token begins or ends within a character, is one bit to look at.
+        if self.partial.is_empty() {
+            let end = t.len().min(at + 64);
+            while prev + 1 < end && t[prev] < 0x80 && t[prev + 1] < 0x80 {
+                cuts.add(prev + 1, !self.ascii_pair(t[prev], t[prev + 1]));
+                prev += 1;
+            }
+            if prev + 1 >= at + 64 {
+                return prev;
+            }
+        }
+        let mut a = code_point(t, prev).0;
+        let left = at + 64 - prev;
+        for _ in 0..left {
             let next = prev + char_len(t[prev]).max(1);
             if next >= t.len() {
                 cuts.add(t.len(), true);

@@ -3,8 +3,9 @@
 
 use crate::added::{AddedToken, Matcher, Pattern};
 use crate::bytes::{char_to_byte, fallback_byte};
-use crate::cache::{Entry, INLINE, Long, SHORT, Table, UNIT, key_of};
-use crate::cut::Bridges;
+use crate::cache::{Entry, INLINE, Long, SHORT, Table, UNIT, bytes_of, key_of};
+use crate::classes::code_point;
+use crate::cut::{Bridges, char_len};
 use crate::load::File;
 use crate::merge::{Merger, Merges};
 use crate::split::Split;
@@ -43,8 +44,10 @@ pub(crate) struct Plan {
     pub(crate) units_differ: bool,
     /// Ids of single bytes (byte-level), or of `<0xNN>`.
     pub(crate) bytes: Vec<u32>,
-    /// Sentencepiece: ids of single characters, sorted by character.
+    /// Ids of single characters (that are one token), sorted by character.
     pub(crate) chars: Vec<[u32; 2]>,
+    /// The same for the first 65,536 characters, by character; `u32::MAX`: none.
+    pub(crate) char_ids: Vec<u32>,
     pub(crate) merges: Merges,
     pub(crate) bridges: Bridges,
     /// The vocabulary as pieces of text and what they encode to.
@@ -111,6 +114,7 @@ impl Plan {
             units_differ: false,
             bytes: Vec::new(),
             chars: Vec::new(),
+            char_ids: Vec::new(),
             merges: Merges::default(),
             bridges: Bridges::new(),
             seeds: Table::default(),
@@ -183,6 +187,7 @@ impl Plan {
             self.bridges.alias_space();
         }
         self.seed(&texts, ignore_merges);
+        self.index_chars();
         Ok(())
     }
 
@@ -214,6 +219,9 @@ impl Plan {
         }
         chars.sort_unstable();
         self.chars = chars;
+        if self.spm() {
+            self.index_chars();
+        }
         // Bytes that no UTF-8 text holds may be missing.
         let missing = (0..=255u8).find(|b| {
             self.bytes[usize::from(*b)] == u32::MAX && !matches!(b, 0xC0 | 0xC1 | 0xF5..)
@@ -260,31 +268,78 @@ impl Plan {
         }
     }
 
+    /// Fills the table of single characters.
+    pub(crate) fn index_chars(&mut self) {
+        if self.units_differ {
+            return; // what stands in the seeds is then not always what merging gives
+        }
+        if !self.spm() {
+            let single = |e: &Entry| {
+                let (bytes, n) = bytes_of(e.key);
+                let one = n > 1 && char_len(bytes[0]) == n && e.count() == Some(1);
+                one.then(|| [code_point(&bytes, 0).0, e.ids[0]])
+            };
+            self.chars = self.seeds.iter().filter_map(single).collect();
+            self.chars.sort_unstable();
+        }
+        self.char_ids = vec![u32::MAX; 1 << 16];
+        for [c, id] in &self.chars {
+            if let Some(slot) = self.char_ids.get_mut(*c as usize) {
+                *slot = *id;
+            }
+        }
+    }
+
+    /// The token that a character is by itself.
+    #[inline]
+    fn char_id(&self, c: u32) -> Option<u32> {
+        match self.char_ids.get(c as usize) {
+            Some(&id) => (id != u32::MAX).then_some(id),
+            None => self
+                .chars
+                .binary_search_by_key(&c, |x| x[0])
+                .ok()
+                .map(|i| self.chars[i][1]),
+        }
+    }
+
     /// Encodes one unit by merging: `merger` then holds its tokens.
     pub(crate) fn merge(&self, merger: &mut Merger, unit: &[u8]) {
+        if !self.spm() && (unit.is_ascii() || self.char_ids.is_empty()) {
+            return merger.run_bytes(&self.merges, &self.bytes, unit);
+        }
         merger.clear();
-        if self.spm() {
-            let text = std::str::from_utf8(unit).unwrap_or_default();
-            for c in text.chars() {
-                let code = if c == ' ' { 0x2581 } else { c as u32 };
-                match self.chars.binary_search_by_key(&code, |x| x[0]) {
-                    Ok(i) => merger.push(self.chars[i][1], c.len_utf8() as u32),
-                    Err(_) if c == ' ' => {
-                        // `▁` itself is unknown: its three bytes, of which one is in the text.
-                        for (b, len) in [(0xE2, 1), (0x96, 0), (0x81, 0)] {
-                            merger.push(self.bytes[b], len);
-                        }
+        let mut p = 0;
+        // Whether a token may cross the boundary before this character in the middle of another.
+        let mut crossed = false;
+        while p < unit.len() {
+            let (code, n) = code_point(unit, p);
+            let end = (p + n).min(unit.len());
+            let ahead =
+                end < unit.len() && !self.spm() && self.bridges.partly_crosses(unit, p, end);
+            let known = match (self.spm(), code) {
+                (true, 0x20) => self.char_id(0x2581),
+                // Nothing crosses into the character but by way of the whole of it, so its bytes
+                // merge with each other first, whatever stands beside it.
+                (false, _) if crossed || ahead || n == 1 => None,
+                (_, c) => self.char_id(c),
+            };
+            match known {
+                Some(id) => merger.push(id, n as u32),
+                None if self.spm() && code == 0x20 => {
+                    // `▁` itself is unknown: its three bytes, of which one is in the text.
+                    for (b, len) in [(0xE2, 1), (0x96, 0), (0x81, 0)] {
+                        merger.push(self.bytes[b], len);
                     }
-                    Err(_) => {
-                        let bytes = c.encode_utf8(&mut [0; 4]).to_owned().into_bytes();
-                        for b in bytes {
-                            merger.push(self.bytes[usize::from(b)], 1);
-                        }
+                }
+                None => {
+                    for b in &unit[p..end] {
+                        merger.push(self.bytes[usize::from(*b)], 1);
                     }
                 }
             }
-        } else {
-            return merger.run_bytes(&self.merges, &self.bytes, unit);
+            crossed = ahead;
+            p = end;
         }
         merger.run(&self.merges);
     }

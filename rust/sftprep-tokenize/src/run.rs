@@ -161,6 +161,17 @@ impl State {
     /// Looks up what is in the batch and appends its tokens.
     fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
         let n = std::mem::take(&mut self.filled);
+        // What is not known here is probably in the vocabulary: ask for its place there already.
+        for i in 0..n {
+            if self
+                .learned
+                .short
+                .get(self.keys[i], self.hashes[i])
+                .is_none()
+            {
+                plan.seeds.prefetch(self.hashes[i]);
+            }
+        }
         let mut at = 0;
         for i in 0..n {
             let (key, h, start) = (self.keys[i], self.hashes[i], self.starts[i]);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 1");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 3");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -291,12 +291,7 @@ impl<'a> Reader<'a> {
         let (bytes, chars) = (self.u32s()?, self.arrays()?);
         let mut merges = Merges::from_slots(self.arrays()?);
         let (ascii, filter) = (self.u64s()?, self.u64s()?);
-        let bridges = Bridges {
-            ascii,
-            filter,
-            gate: self.u64s()?,
-            partial: self.u64s()?,
-        };
+        let bridges = Bridges::from_tables(ascii, filter, self.u64s()?, self.u64s()?)?;
         let entries: Vec<[u32; 8]> = self.arrays()?;
         let mut seeds = Table::dense(entries.len());
         for entry in entries {
@@ -334,7 +329,7 @@ impl<'a> Reader<'a> {
                 normalized,
             });
         }
-        let whole = bytes.len() == 256 && bridges.sound() && merges.sound();
+        let whole = bytes.len() == 256 && merges.sound();
         if !whole {
             return None;
         }
@@ -342,7 +337,8 @@ impl<'a> Reader<'a> {
             merges.index_bytes(&bytes);
         }
         let (nfc, units_differ) = (nfc != 0, units_differ != 0);
-        let plan = Plan {
+        let mut plan = Plan {
+            char_ids: Vec::new(),
             family,
             nfc,
             units_differ,
@@ -355,6 +351,7 @@ impl<'a> Reader<'a> {
             raw,
             normalized,
         };
+        plan.index_chars();
         Some(Loaded {
             plan,
             vocab,
