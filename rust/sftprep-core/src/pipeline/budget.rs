@@ -10,7 +10,7 @@ const SHOWN: usize = 5;
 /// Counts rows and rejects. The share is judged after 100 rows, whenever the count has grown
 /// tenfold since, and at the end, so the verdict does not depend on how rows are grouped.
 #[derive(Debug)]
-pub struct RejectBudget {
+pub(super) struct RejectBudget {
     max_rate: f64,
     rows: u64,
     rejected: u64,
@@ -20,7 +20,7 @@ pub struct RejectBudget {
 
 impl RejectBudget {
     /// A budget that allows this share of rows (0 to 1).
-    pub fn new(max_rate: f64) -> Self {
+    pub(super) fn new(max_rate: f64) -> Self {
         Self {
             max_rate,
             rows: 0,
@@ -31,7 +31,7 @@ impl RejectBudget {
     }
 
     /// The share that is allowed.
-    pub fn max_rate(&self) -> f64 {
+    pub(super) fn max_rate(&self) -> f64 {
         self.max_rate
     }
 
@@ -39,7 +39,11 @@ impl RejectBudget {
     ///
     /// # Errors
     /// `run.reject_rate` if this row is one after which the share is judged, and it is too high.
-    pub fn count(&mut self, reject: Option<&Reject>, place: impl Fn() -> String) -> Result<()> {
+    pub(super) fn count(
+        &mut self,
+        reject: Option<&Reject>,
+        place: impl Fn() -> String,
+    ) -> Result<()> {
         self.rows += 1;
         if let Some(reject) = reject {
             self.rejected += 1;
@@ -58,16 +62,16 @@ impl RejectBudget {
     ///
     /// # Errors
     /// `run.reject_rate` with the first rejects.
-    pub fn judge(&self) -> Result<()> {
+    pub(super) fn judge(&self) -> Result<()> {
         let rate = self.rejected as f64 / (self.rows.max(1)) as f64;
         if rate <= self.max_rate {
             return Ok(());
         }
-        let examples: String = self
-            .first
-            .iter()
-            .map(|line| format!("\n    {line}"))
-            .collect();
+        let mut examples = String::new();
+        for line in &self.first {
+            examples.push_str("\n    ");
+            examples.push_str(line);
+        }
         let (seen, max) = (100.0 * rate, 100.0 * self.max_rate);
         let message = format!(
             "{} of {} rows were rejected ({seen:.1} %, allowed {max:.1} %); the first:{examples}",

@@ -83,7 +83,12 @@ fn template_info(recipe: &Recipe) -> TemplateInfo {
     TemplateInfo {
         name: templates.builtin.unwrap_or("tokenizer").to_owned(),
         blake3: hasher.finalize().to_hex().to_string(),
-        date: recipe.date.clone(),
+        // only where the template reads it: the manifest of any other run is the same every day
+        date: if templates.default.template.reads_clock() {
+            recipe.date.clone()
+        } else {
+            String::new()
+        },
     }
 }
 

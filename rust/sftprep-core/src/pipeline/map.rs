@@ -82,7 +82,9 @@ pub(super) fn map(
             });
         }
         drop((work_in, mapped_out));
-        let collected = collect(mapped_in, permits, control, &mut sink);
+        let collected = collect(mapped_in, &permits, control, &mut sink);
+        // the reader may be waiting for a permit that nobody will give
+        drop(permits);
         let read = reader
             .join()
             .unwrap_or_else(|_| Err(Error::new(Code::RunInternal, "the reader thread panicked")));
@@ -108,7 +110,7 @@ fn read(
 
 fn collect(
     mapped: Receiver<Mapped>,
-    permits: Receiver<()>,
+    permits: &Receiver<()>,
     control: &Control,
     sink: &mut impl FnMut(Mapped) -> Result<()>,
 ) -> Result<()> {

@@ -28,7 +28,7 @@ pub use job::PackJob;
 pub use prepare::{Failure, Prepared, Worker};
 pub use recipe::{CompiledTemplate, Recipe, Templates, compile, template_failure, tokenizer_of};
 pub use report::{PackReport, SourceReport};
-pub use rows::RowParser;
+pub use rows::row_parser;
 
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};

@@ -23,33 +23,27 @@ use crate::types::{Chunk, Example, Record, RowPlace, SourceId};
 /// Rows looked at to detect a format.
 const DETECT_ROWS: usize = 100;
 
-/// Makes the parser of a source: detects its format unless the options say it.
-#[derive(Debug)]
-pub struct RowParser;
-
-impl RowParser {
-    /// The parser for rows of that format under a recipe's options.
-    ///
-    /// # Errors
-    /// `config.value` if a mapping names something that no format wants.
-    pub fn new(recipe: &Recipe, format: Format) -> Result<Parser> {
-        let source = &recipe.config.source;
-        let alpaca = recipe
-            .templates
-            .as_ref()
-            .is_ok_and(|t| t.builtin == Some("alpaca"));
-        Parser::new(FormatOptions {
-            map: source.map.clone(),
-            roles: source.role.clone(),
-            parts_raw: recipe.parts_raw(),
-            alpaca_input: if alpaca {
-                AlpacaInput::Field
-            } else {
-                AlpacaInput::Join
-            },
-            ..FormatOptions::new(format)
-        })
-    }
+/// The parser for rows of a format under a recipe's options.
+///
+/// # Errors
+/// `config.value` if a mapping names something that no format wants.
+pub fn row_parser(recipe: &Recipe, format: Format) -> Result<Parser> {
+    let source = &recipe.config.source;
+    let alpaca = recipe
+        .templates
+        .as_ref()
+        .is_ok_and(|t| t.builtin == Some("alpaca"));
+    Parser::new(FormatOptions {
+        map: source.map.clone(),
+        roles: source.role.clone(),
+        parts_raw: recipe.parts_raw(),
+        alpaca_input: if alpaca {
+            AlpacaInput::Field
+        } else {
+            AlpacaInput::Join
+        },
+        ..FormatOptions::new(format)
+    })
 }
 
 /// Chunks in order, each with its source's parser.
@@ -82,7 +76,7 @@ impl<'r> Sources<'r> {
             .store(self.reader.bytes_read(), Relaxed);
         let Some((place, _)) = chunk.rows.iter().next() else {
             // nothing but blank lines so far: any parser will do for no rows
-            let parser = Arc::new(RowParser::new(self.recipe, Format::Text)?);
+            let parser = Arc::new(row_parser(self.recipe, Format::Text)?);
             return Ok(Some(Work { chunk, parser }));
         };
         let parser = match &self.current {
@@ -109,7 +103,7 @@ impl<'r> Sources<'r> {
             self.formats.push((String::new(), "no row".to_owned()));
         }
         self.formats[source as usize] = (format.name().to_owned(), evidence);
-        let parser = Arc::new(RowParser::new(self.recipe, format)?);
+        let parser = Arc::new(row_parser(self.recipe, format)?);
         self.current = Some((source, Arc::clone(&parser)));
         Ok(parser)
     }
