@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use sftprep_core::error::{Code, Error, Reject};
 use sftprep_core::format::{Format, Parser, detect};
 use sftprep_core::json::{self, JsonNotes};
-use sftprep_core::pipeline::{Recipe, RowParser};
+use sftprep_core::pipeline::{Recipe, row_parser};
 use sftprep_core::source::{ReadOptions, Reader, resolve};
 use sftprep_core::types::{Chunk, Record};
 use sftprep_template::Data;
@@ -145,5 +145,5 @@ pub(crate) fn parser_for(recipe: &Recipe, rows: &[Data]) -> Result<Arc<Parser>, 
         None if rows.is_empty() => Format::Messages,
         None => detect(rows, &source.map)?.format,
     };
-    RowParser::new(recipe, format).map(Arc::new)
+    row_parser(recipe, format).map(Arc::new)
 }
