@@ -246,15 +246,19 @@ def _counts(progress: Progress, rows_per_second: float, tokens_per_second: float
 
 def _rich_progress() -> RichProgress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
+    # What says the least gives way first where the terminal is narrow: the bar, then the counts.
     return Progress(
-        TextColumn("{task.description:>8}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.description:<5}", table_column=Column(no_wrap=True, min_width=5)),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=24)),
+        TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+        TextColumn(
+            "{task.fields[said]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=4)
+        ),
         console=Console(stderr=True),
+        expand=True,
         refresh_per_second=10,
         transient=True,
     )

@@ -18,12 +18,12 @@ import pytest
 from conftest import Run, conversation
 
 import sftprep
+from sftprep import cli
 from sftprep.config import MANIFEST_NAME
 from sftprep.errors import (
     ConfigError,
     OutputError,
     RejectBudgetExceeded,
-    RunError,
     SourceError,
     TemplateError,
     TokenizerError,
@@ -259,7 +259,6 @@ def test_inputs_come_in_every_shape(
         ({"tokenizer": "nowhere/x/y"}, TokenizerError, "tokenizer.missing"),
         ({"chat_template": "{% if %}"}, TemplateError, "template.syntax"),
         ({"format": "alpaca"}, RejectBudgetExceeded, "run.reject_rate"),
-        ({"format": "alpaca", "max_reject_rate": 1.0}, RunError, "run.nothing_packed"),
         ({"max_len": 0}, ConfigError, "config.value"),
         ({"date": "tomorrow"}, ConfigError, "config.value"),
         ({"out": "/proc/nowhere"}, OutputError, "output.io"),
@@ -279,6 +278,23 @@ def test_each_failure_has_its_class(
         sftprep.pack(**arguments)
     assert caught.value.code == code  # type: ignore[attr-defined]
     assert not (tmp_path / "out" / MANIFEST_NAME).exists()
+
+
+def test_a_run_whose_every_row_may_be_rejected_ends_with_its_ledger(
+    chat_file: Path, tokenizer_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    report = sftprep.pack(
+        chat_file, out=out, tokenizer=tokenizer_dir, format="alpaca", max_reject_rate=1.0
+    )
+    assert (report.totals.packed, report.totals.rows) == (0, 200)
+    assert report.totals.rejected == {"format.missing": 200}
+    assert report.warnings
+    assert len(sftprep.ShardDataset(out)) == 0
+    assert cli.main(["verify", str(out)]) == 0
+    assert cli.main(["stats", str(out)]) == 0
+    assert cli.main(["inspect", str(out)]) == 2
+    assert "there is no row 0 of 0" in capsys.readouterr().err
 
 
 def test_a_hub_id_is_resolved_offline(

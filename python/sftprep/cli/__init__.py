@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from sftprep.cli import add_tokens, errors, inspect, pack, render, stats, verify
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; the process's own arguments by default."""
     options = _parser().parse_args(argv)
     log_json = bool(getattr(options, "log_json", False))
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    # Signals belong to the main thread; elsewhere whoever owns it answers them.
+    ours = threading.current_thread() is threading.main_thread()
+    previous = signal.signal(signal.SIGTERM, _terminate) if ours else None
     try:
         code = int(_COMMANDS[options.command].run(options))
         sys.stdout.flush()
@@ -86,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(bug, log_json)
         return exit_code(bug)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        if ours:
+            signal.signal(signal.SIGTERM, previous)
 
 
 def exit_code(error: SftprepError) -> int:
