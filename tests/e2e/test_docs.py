@@ -1,7 +1,7 @@
 """Every block of the documentation runs.
 
 A page is one session: its blocks run from top to bottom in one folder that holds a copy of
-``examples/`` and nothing else.
+``examples/``; where a page reads ``packs/`` without making it, the packed examples as well.
 
 - ``console`` blocks: each line ``$ sftprep …`` is run; ``exit=N`` after the word names the exit
   code that is expected (0 otherwise). If output is shown below the command, it must be what is
@@ -116,6 +116,10 @@ def parses(text: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_page(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    text = page.read_text(encoding="utf-8")
+    if "packs/" in text and "--out packs/\n" not in text:
+        make = "$ sftprep pack examples/demo --tokenizer builtin --max-len 1024 --out packs/"
+        run_console(Block("console", "", make, 0), tmp_path)
     missing: set[str] = set()
     for block in blocks(page):
         place = f"{page.name}:{block.line}"
