@@ -108,16 +108,16 @@ impl Reader<'_, '_> {
 
     fn object(&mut self, depth: u32) -> Result<Map, Stop> {
         self.check_depth(depth)?;
-        let mut map = Map::new();
+        let mut entries = Vec::new();
         let mut next = self.cursor.known_object()?.map(|key| self.strings.get(key));
         while let Some(key) = next {
             let peek = self.cursor.peek()?;
             let value = self.value(peek, depth)?;
-            if map.insert(key, value).is_some() {
-                self.duplicate_keys += 1;
-            }
+            entries.push((key, value));
             next = self.cursor.next_key()?.map(|key| self.strings.get(key));
         }
+        let (map, replaced) = Map::from_entries_last_wins(entries);
+        self.duplicate_keys += replaced as u64;
         Ok(map)
     }
 

@@ -25,6 +25,20 @@ fn the_last_of_equal_keys_wins_in_the_place_of_the_first() {
     assert_eq!(notes.duplicate_keys, 2);
 }
 
+/// Ten seconds and more if each key were compared with all others.
+#[test]
+fn objects_of_many_keys_take_linear_time() {
+    let pairs: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":{n}")).collect();
+    let text = format!("{{{},\"k7\":0}}", pairs.join(","));
+    let mut notes = JsonNotes::default();
+    let start = std::time::Instant::now();
+    let row = parse(text.as_bytes(), &mut notes).unwrap();
+    assert!(start.elapsed().as_secs() < 5, "took {:?}", start.elapsed());
+    let map = row.as_map().unwrap();
+    assert_eq!((map.len(), notes.duplicate_keys), (200_000, 1));
+    assert_eq!(map.at(7), Some((&"k7".into(), &Data::Int(0))));
+}
+
 #[test]
 fn numbers_are_exact_or_refused() {
     assert_eq!(read("-9223372036854775808"), Ok(Data::Int(i64::MIN)));

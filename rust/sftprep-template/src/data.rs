@@ -3,6 +3,7 @@
 //! Key order is kept, integers beyond 64 bits stay exact decimal text, and there is no object
 //! behind a value: a template cannot reach anything that is not written here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One JSON value as a template receives it.
@@ -89,6 +90,13 @@ impl Data {
     }
 }
 
+/// Up to so many entries, comparing keys pair by pair is faster than hashing them.
+const FEW: usize = 16;
+
+fn same(a: &Arc<str>, b: &Arc<str>) -> bool {
+    Arc::ptr_eq(a, b) || a == b
+}
+
 /// An object whose keys keep the order in which they were first inserted.
 ///
 /// Objects in chat data are small, so a lookup walks the entries.
@@ -104,6 +112,41 @@ impl Map {
     /// An object without entries, with room for some.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
+    }
+
+    /// An object from entries as a parser meets them, in linear time: of equal keys the first
+    /// gives the place and the last the value. Also returns how many entries were replaced.
+    pub fn from_entries_last_wins(mut entries: Vec<(Arc<str>, Data)>) -> (Self, usize) {
+        let given = entries.len();
+        if given <= FEW {
+            let mut kept = 0;
+            for index in 0..given {
+                let (done, rest) = entries.split_at_mut(index);
+                let key = &rest[0].0;
+                if let Some(first) = done[..kept].iter_mut().find(|(known, _)| same(known, key)) {
+                    first.1 = std::mem::take(&mut rest[0].1);
+                } else {
+                    entries.swap(kept, index);
+                    kept += 1;
+                }
+            }
+            entries.truncate(kept);
+        } else {
+            let mut places: HashMap<Arc<str>, usize> = HashMap::with_capacity(given);
+            let mut kept: Vec<(Arc<str>, Data)> = Vec::with_capacity(given);
+            for (key, value) in entries {
+                match places.get(&key) {
+                    Some(place) => kept[*place].1 = value,
+                    None => {
+                        places.insert(key.clone(), kept.len());
+                        kept.push((key, value));
+                    }
+                }
+            }
+            entries = kept;
+        }
+        let replaced = given - entries.len();
+        (Self(entries), replaced)
     }
 
     /// The value under `key`.
@@ -181,10 +224,25 @@ impl Map {
 
 impl<K: Into<Arc<str>>> FromIterator<(K, Data)> for Map {
     fn from_iter<I: IntoIterator<Item = (K, Data)>>(entries: I) -> Self {
-        let mut map = Self::new();
-        for (key, value) in entries {
-            map.insert(key, value);
+        let entries = entries.into_iter().map(|(key, value)| (key.into(), value));
+        Self::from_entries_last_wins(entries.collect()).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_keys_the_first_gives_the_place_and_the_last_the_value() {
+        for count in [3_i64, 200_000] {
+            let given = (0..count).chain([1, 1]).enumerate();
+            let entries = given.map(|(at, key)| (format!("k{key}").into(), Data::Int(at as i64)));
+            let (map, replaced) = Map::from_entries_last_wins(entries.collect());
+            assert_eq!((map.len() as i64, replaced), (count, 2));
+            assert!((0..count).all(|at| **map.at(at as usize).unwrap().0 == *format!("k{at}")));
+            assert_eq!(map.at(0).unwrap().1, &Data::Int(0));
+            assert_eq!(map.at(1).unwrap().1, &Data::Int(count + 1));
         }
-        map
     }
 }
