@@ -9,14 +9,14 @@ use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error, Reject};
 use sftprep_core::format::Parser;
 use sftprep_core::json::{self, JsonNotes};
-use sftprep_core::pipeline::{Failure, Prepared, Recipe, Worker, compile};
+use sftprep_core::pipeline::{Failure, Prepared, Recipe, Worker, compile, template_failure};
 use sftprep_core::types::{Conversation, NO_MESSAGE, Sample};
 use sftprep_template::{Data, Request};
 
 use crate::array::array;
 use crate::error::detached;
 use crate::rows::{InputRow, RowReader, parser_for};
-use crate::template::{ChatTemplate, of_template};
+use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::value::to_data;
 
@@ -163,7 +163,7 @@ impl Encoder {
         template
             .template
             .render(&request)
-            .map_err(|error| of_template(&error))
+            .map_err(|error| template_failure(&error))
     }
 
     fn decoded(&self, ids: &[u32]) -> Result<String, Error> {

@@ -5,15 +5,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sftprep_core::assets::{self, BUILTIN_TEMPLATES};
-use sftprep_core::error::{Code, Error};
-use sftprep_core::pipeline::{CompiledTemplate, Templates};
-use sftprep_template::{Clock, ErrorKind, Map, Request, TemplateError};
+use sftprep_core::pipeline::{CompiledTemplate, Templates, template_failure};
+use sftprep_template::{Clock, Map, Request};
 
 use crate::error::{bad_argument, detached, to_py};
 use crate::value::{to_list, to_map};
-
-/// Characters of a template's line that an error shows.
-const SHOWN_CHARS: usize = 100;
 
 /// Source of a built-in template.
 #[pyfunction]
@@ -55,7 +51,7 @@ impl ChatTemplate {
             let compiled = sftprep_template::ChatTemplate::compile("chat template", source);
             Ok(Self {
                 compiled: CompiledTemplate {
-                    template: Arc::new(compiled.map_err(|error| of_template(&error))?),
+                    template: Arc::new(compiled.map_err(|error| template_failure(&error))?),
                     source: source.into(),
                 },
                 builtin: named.map(|(name, _)| *name),
@@ -106,7 +102,7 @@ impl ChatTemplate {
             self.compiled
                 .template
                 .render(&request)
-                .map_err(|error| of_template(&error))
+                .map_err(|error| template_failure(&error))
         })
     }
 
@@ -176,36 +172,4 @@ fn clock(py: Python<'_>, date: Option<&str>) -> PyResult<Clock> {
         minute: moment.getattr("minute")?.extract()?,
         second: moment.getattr("second")?.extract()?,
     })
-}
-
-/// A template's error with its line; the code is that of the page that explains it.
-pub(crate) fn of_template(error: &TemplateError) -> Error {
-    let code = match error.kind() {
-        ErrorKind::Undefined => Code::TemplateUndefined,
-        ErrorKind::Type | ErrorKind::Value => Code::TemplateType,
-        ErrorKind::Security => Code::TemplateSecurity,
-        ErrorKind::Raised => Code::TemplateRaised,
-        ErrorKind::LimitSteps
-        | ErrorKind::LimitOutput
-        | ErrorKind::LimitRecursion
-        | ErrorKind::LimitRange => Code::TemplateLimit,
-        _ => Code::TemplateSyntax,
-    };
-    let line = error.source_line().trim();
-    let mut shown: String = line.chars().take(SHOWN_CHARS).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    let message = match shown.as_str() {
-        "" => error.message().to_owned(),
-        shown => format!(
-            "{}, at column {} of: {shown}",
-            error.message(),
-            error.column()
-        ),
-    };
-    Error::new(code, message)
-        .at_path(error.template())
-        .at_line(u64::from(error.line()))
-        .hint(error.hint())
 }

@@ -52,6 +52,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
     let mut timer = Timer::start();
     let (recipe, assets) = Recipe::load(config)?;
+    control.check()?;
     let files = source::resolve(&config.source.inputs)?;
     control
         .bytes_total
@@ -88,7 +89,10 @@ pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
         report.seal(&manifest);
         report.seconds = timer.laps();
         report.save(&output.files())?;
-        output.commit(&manifest.to_bytes())?;
+        let manifest = manifest.to_bytes();
+        // what no reader would accept must not be committed
+        Manifest::parse(&manifest).map_err(|error| Error::new(Code::RunInternal, error.message))?;
+        output.commit(&manifest)?;
     }
     report.seconds = timer.laps();
     control.enter(Stage::Done);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sftprep_template::{Labelled, Map, Request, Session, SpanOptions, TemplateError};
+use sftprep_template::{Labelled, Map, Request, Session, SpanOptions};
 use sftprep_tokenize::{AddedMatch, Encoder, Encoding};
 
-use super::recipe::{CompiledTemplate, Recipe};
+use super::recipe::{CompiledTemplate, Recipe, template_reject};
 use crate::config::{AppendEos, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
@@ -136,7 +136,7 @@ impl<'r> Worker<'r> {
         };
         session
             .label(&request, &self.options)
-            .map_err(|error| Failure::Reject(rejected(&error)))
+            .map_err(|error| Failure::Reject(template_reject(&error)))
     }
 
     /// Text before the completion is context; the completion and its stop token are trained.
@@ -295,11 +295,4 @@ fn merged(global: &Map, own: &Map) -> Map {
         merged.insert(Arc::clone(key), value.clone());
     }
     merged
-}
-
-fn rejected(error: &TemplateError) -> Reject {
-    Reject::new(
-        Code::from_name(error.code()).unwrap_or(Code::TemplateType),
-        error.to_string(),
-    )
 }

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 use jiff::civil::{Date, DateTime};
-use sftprep_template::{ChatTemplate, Clock, Data, Map, TemplateError};
+use sftprep_template::{ChatTemplate, Clock, Data, ErrorKind, Map, TemplateError};
 use sftprep_tokenize::Tokenizer;
 
 use crate::assets::{ModelAssets, NamedTemplate, SpecialTokens, TemplateChoice, choose_templates};
 use crate::config::{PackConfig, PartsPolicy};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Reject, Result};
 use crate::json;
 use crate::label::{ControlTokens, Policy};
+
+/// Characters of a template's line that an error shows.
+const SHOWN_CHARS: usize = 80;
 
 /// A compiled template with its source.
 #[derive(Debug, Clone)]
@@ -173,12 +176,48 @@ pub fn compile(choice: &TemplateChoice) -> Result<Templates> {
     })
 }
 
-/// A template error that ends the run.
+/// A template's error with its line; the code is that of the page that explains it.
 pub fn template_failure(error: &TemplateError) -> Error {
-    Error::new(
-        Code::from_name(error.code()).unwrap_or(Code::TemplateSyntax),
-        error.to_string(),
-    )
+    let code = match error.kind() {
+        ErrorKind::Undefined => Code::TemplateUndefined,
+        ErrorKind::Type | ErrorKind::Value => Code::TemplateType,
+        ErrorKind::Security => Code::TemplateSecurity,
+        ErrorKind::Raised => Code::TemplateRaised,
+        ErrorKind::LimitSteps
+        | ErrorKind::LimitOutput
+        | ErrorKind::LimitRecursion
+        | ErrorKind::LimitRange => Code::TemplateLimit,
+        _ => Code::TemplateSyntax,
+    };
+    let line = error.source_line().trim();
+    let mut shown: String = line.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < line.len() {
+        shown.push('…');
+    }
+    let message = match shown.as_str() {
+        "" => error.message().to_owned(),
+        shown => format!(
+            "{}, at column {} of: {shown}",
+            error.message(),
+            error.column()
+        ),
+    };
+    Error::new(code, message)
+        .at_path(error.template())
+        .at_line(u64::from(error.line()))
+        .hint(error.hint())
+}
+
+/// A template error that is the fault of a row, in one line.
+pub(super) fn template_reject(error: &TemplateError) -> Reject {
+    let Error {
+        code,
+        message,
+        line,
+        ..
+    } = template_failure(error);
+    let place = line.map_or_else(String::new, |line| format!(", line {line}"));
+    Reject::new(code, format!("{message} ({}{place})", error.template()))
 }
 
 fn template_sources(templates: &Result<Templates>) -> Vec<&str> {
@@ -305,7 +344,7 @@ mod tests {
         let (at, _) = super::clock("2025-06-30T12:34:56").unwrap();
         assert_eq!((at.hour, at.minute, at.second), (12, 34, 56));
         assert!(super::clock("yesterday").is_err());
-        assert!(super::clock("").unwrap().1 > "2024".to_owned());
+        assert!(super::clock("").unwrap().1 .as_str() > "2024");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::json::{self, JsonNotes};
 use crate::label::truncate;
 use crate::pack::Cuts;
 use crate::shard::{DocMeta, LedgerRow, LedgerWriter, Outcome, OutputDir, SegmentWriter};
-use crate::source::{InputDigest, Reader};
+use crate::source::{InputDigest, InputFile, Reader};
 use crate::types::{Chunk, Example, Record, RowPlace, SourceId};
 
 /// Rows looked at to detect a format.
@@ -110,7 +110,21 @@ impl<'r> Sources<'r> {
 
     /// What was read, and the format of each source.
     pub(super) fn finish(mut self) -> (Vec<InputDigest>, Vec<(String, String)>) {
-        let inputs = self.reader.finished().to_vec();
+        // a row limit may leave inputs untouched; they are listed all the same, without a hash
+        let read = self.reader.finished();
+        let digest = |(source, file): (usize, &InputFile)| {
+            let source = source as SourceId;
+            let found = read.iter().find(|digest| digest.source == source).cloned();
+            found.unwrap_or_else(|| InputDigest {
+                source,
+                name: file.name.clone(),
+                path: file.path.clone(),
+                bytes: file.bytes,
+                blake3: None,
+                rows: 0,
+            })
+        };
+        let inputs = self.reader.files().iter().enumerate().map(digest).collect();
         self.formats.resize(
             self.reader.files().len(),
             (String::new(), "no row".to_owned()),

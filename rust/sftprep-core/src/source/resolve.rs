@@ -1,6 +1,7 @@
 //! From what the user typed to the list of files, with everything wrong reported at once.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub fn resolve(inputs: &[String]) -> Result<Vec<InputFile>> {
             Err(found) => errors.extend(found),
         }
     }
+    tell_apart(&mut files);
     find_doubles(&files, &mut errors);
     if errors.is_empty() {
         return Ok(files.into_iter().map(|(file, _)| file).collect());
@@ -49,6 +51,40 @@ pub fn resolve(inputs: &[String]) -> Result<Vec<InputFile>> {
         lines.collect::<String>()
     );
     Err(Error::new(errors[0].code, message).hint("correct these paths, then run again"))
+}
+
+/// Files of the same default name in several folders get as many folders as tell them apart.
+fn tell_apart(files: &mut [(InputFile, bool)]) {
+    let mut folders = 0;
+    loop {
+        let mut seen: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, (file, named)) in files.iter().enumerate() {
+            if !named && file.path.is_absolute() {
+                seen.entry(file.name.clone()).or_default().push(index);
+            }
+        }
+        let same = |group: &&Vec<usize>| {
+            group
+                .iter()
+                .any(|&index| files[index].0.path != files[group[0]].0.path)
+        };
+        let groups: Vec<Vec<usize>> = seen.values().filter(same).cloned().collect();
+        folders += 1;
+        if groups.is_empty() || folders > 64 {
+            return;
+        }
+        for index in groups.into_iter().flatten() {
+            let file = &mut files[index].0;
+            let parents = file.path.ancestors().skip(1).take(folders);
+            let mut parts: Vec<&OsStr> = parents.filter_map(Path::file_name).collect();
+            parts.reverse();
+            let folder: PathBuf = parts.into_iter().collect();
+            file.name = folder
+                .join(default_name(&file.path))
+                .to_string_lossy()
+                .into_owned();
+        }
+    }
 }
 
 type Found = Result<Vec<(InputFile, bool)>, Vec<Error>>;
@@ -196,8 +232,13 @@ fn kind_by_name(path: &Path) -> Option<(Kind, Compression)> {
     }
 }
 
-/// The path without the extensions that say what the file is.
+/// The path without the extensions that say what the file is. An absolute path gives the file's own
+/// name only: names go into the manifest, which must not depend on where things lie.
 fn default_name(path: &Path) -> String {
+    let path = match path.file_name() {
+        Some(name) if path.is_absolute() => Path::new(name),
+        _ => path,
+    };
     let stem = match kind_by_name(path) {
         Some((_, Compression::None)) => path.with_extension(""),
         Some(_) => path.with_extension("").with_extension(""),
