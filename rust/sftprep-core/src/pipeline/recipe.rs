@@ -344,7 +344,7 @@ mod tests {
         let (at, _) = super::clock("2025-06-30T12:34:56").unwrap();
         assert_eq!((at.hour, at.minute, at.second), (12, 34, 56));
         assert!(super::clock("yesterday").is_err());
-        assert!(super::clock("").unwrap().1 .as_str() > "2024");
+        assert!(super::clock("").unwrap().1.as_str() > "2024");
     }
 
     #[test]
