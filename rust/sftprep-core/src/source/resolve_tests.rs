@@ -63,11 +63,24 @@ fn names_are_given_or_come_from_the_path() {
     let dir = Dir::with(&["a.jsonl", "b.c.json"]);
     let files = resolve(&[format!("web={}", dir.path("a.jsonl")), dir.path("b.c.json")]).unwrap();
     assert_eq!(files[0].name, "web");
-    assert_eq!(files[1].name, dir.path("b.c"));
+    assert_eq!(files[1].name, "b.c", "not where it lies");
     assert_eq!((files[1].kind, files[1].bytes), (Kind::Json, 3));
     let stdin = resolve(&["-".into()]).unwrap();
     assert!(stdin[0].is_stdin() && stdin[0].name == "stdin");
     assert_eq!(default_name(Path::new("a/b.jsonl.gz")), "a/b");
+}
+
+#[test]
+fn files_of_one_name_are_told_apart_by_their_folders() {
+    let dir = Dir::with(&["one/x/a.jsonl", "two/x/a.jsonl", "two/b.jsonl"]);
+    let names = |paths: &[&str]| {
+        let inputs: Vec<String> = paths.iter().map(|path| dir.path(path)).collect();
+        let files = resolve(&inputs).unwrap();
+        files.into_iter().map(|file| file.name).collect::<Vec<_>>()
+    };
+    let all = ["one/x/a.jsonl", "two/x/a.jsonl", "two/b.jsonl"];
+    assert_eq!(names(&all), ["one/x/a", "two/x/a", "b"]);
+    assert_eq!(names(&all[1..]), ["a", "b"]);
 }
 
 #[test]
