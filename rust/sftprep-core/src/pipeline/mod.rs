@@ -153,12 +153,16 @@ fn map_rows(
 ) -> Result<MappedRows> {
     let config = &recipe.config;
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+    let paths: Vec<String> = files
+        .iter()
+        .map(|file| file.path.display().to_string())
+        .collect();
     let options = ReadOptions {
         max_line_bytes: config.source.max_line_bytes,
         chunk_bytes: CHUNK_BYTES,
         limit: config.source.limit,
     };
-    let mut sink = RowSink::create(config, &names, control, output)?;
+    let mut sink = RowSink::create(config, &names, &paths, control, output)?;
     let mut sources = Sources::new(recipe, Reader::new(files, options), control);
     let threads = threads(config);
     map::map(

@@ -165,7 +165,8 @@ pub(crate) struct Counts {
 /// Takes mapped rows in input order.
 pub(super) struct RowSink<'a> {
     packing: PackingConfig,
-    names: &'a [String],
+    /// Paths of the sources, as errors show them.
+    paths: &'a [String],
     control: &'a Control,
     budget: RejectBudget,
     ledger: LedgerWriter,
@@ -177,14 +178,15 @@ pub(super) struct RowSink<'a> {
 impl<'a> RowSink<'a> {
     pub(super) fn create(
         config: &PackConfig,
-        names: &'a [String],
+        names: &[String],
+        paths: &'a [String],
         control: &'a Control,
         output: &OutputDir,
     ) -> Result<Self> {
         let excerpts = config.output.reject_excerpts;
         Ok(Self {
             packing: config.pack.clone(),
-            names,
+            paths,
             control,
             budget: RejectBudget::new(config.source.max_reject_rate),
             ledger: LedgerWriter::create(&output.files(), names, excerpts)?,
@@ -223,8 +225,8 @@ impl<'a> RowSink<'a> {
                     outcome,
                     text,
                 })?;
-                let names = self.names;
-                let shown = || format!("{}:{}", names[place.source as usize], place.line);
+                let paths = self.paths;
+                let shown = || format!("{}:{}", paths[place.source as usize], place.line);
                 return self.budget.count(Some(&reject), shown);
             }
         };
@@ -236,9 +238,8 @@ impl<'a> RowSink<'a> {
             Fitted::Whole(prepared) => self.pack(place, encoded, &prepared, text),
             Fitted::Left(reject) => {
                 if self.packing.overlong == Overlong::Error {
-                    let shown = format!("{}: {}", self.names[place.source as usize], reject.detail);
-                    return Err(Error::new(Code::PackOverlong, shown)
-                        .at_path(&self.names[place.source as usize])
+                    return Err(Error::new(Code::PackOverlong, reject.detail)
+                        .at_path(&self.paths[place.source as usize])
                         .at_line(place.line)
                         .hint("raise --max-len, or choose --overlong drop or truncate"));
                 }
@@ -327,7 +328,7 @@ impl<'a> RowSink<'a> {
     ) -> Result<MappedRows> {
         if self.ledger.totals().all().rows == 0 {
             return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
-                .at_path(self.names.join(", "))
+                .at_path(self.paths.join(", "))
                 .hint("check that the path is the one you meant"));
         }
         self.budget.judge()?;
