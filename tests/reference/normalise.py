@@ -102,12 +102,14 @@ def normalise(row: Json, form: str) -> Sample:
 
 def from_messages(row: Mapping[str, Json]) -> Sample:
     """`messages` (OpenAI / ChatML)."""
-    messages = [_message(m) for m in _list(row, "messages")]
+    given = _list(row, "messages")
+    messages = [_message(m) for m in given]
+    flags = [m.get("train") in (None, True, 1) for m in given]
     return Sample(
         messages=messages,
         tools=_tools(row.get("tools")),
         kwargs=_kwargs(row),
-        train=[m["role"] == "assistant" for m in messages],
+        train=[m["role"] == "assistant" and f for m, f in zip(messages, flags, strict=True)],
     )
 
 
@@ -123,7 +125,7 @@ def from_sharegpt(row: Mapping[str, Json]) -> Sample:
         who = _string(turn, "from")
         if who not in SHAREGPT_ROLES:
             raise Refusal("role", f"unknown role {who!r}")
-        value = _string(turn, "value")
+        value = _said(turn)
         role = SHAREGPT_ROLES[who]
         if role == "function_call":
             calls = _parse(value, "function_call")
@@ -139,6 +141,14 @@ def from_sharegpt(row: Mapping[str, Json]) -> Sample:
         kwargs=_kwargs(row),
         train=[m["role"] == "assistant" for m in messages],
     )
+
+
+def _said(turn: Mapping[str, Json]) -> str:
+    """A turn's text; a list of strings is a list of text parts, as in `messages`."""
+    value = turn.get("value")
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return "".join(value)
+    return _string(turn, "value")
 
 
 def from_alpaca(row: Mapping[str, Json]) -> Sample:
@@ -161,7 +171,9 @@ def from_alpaca(row: Mapping[str, Json]) -> Sample:
             {"role": "assistant", "content": answer},
         ]
         train += [False, False]
-    user = f"{instruction}\n{extra}" if extra else instruction
+    if not instruction and not extra:
+        raise Refusal("empty", "there is neither an instruction nor an input")
+    user = "\n".join(text for text in (instruction, extra) if text)
     messages += [{"role": "user", "content": user}, {"role": "assistant", "content": output}]
     return Sample(messages=messages, kwargs=_kwargs(row), train=[*train, False, True])
 
@@ -188,7 +200,7 @@ def _message(message: Json) -> Message:
         raise Refusal("missing", "a message has no role")
     if message["role"] not in MESSAGE_ROLES:
         raise Refusal("role", f"unknown role {message['role']!r}")
-    out = dict(message)
+    out = {key: value for key, value in message.items() if key not in ("train", "weight")}
     calls = list(out.get("tool_calls") or [])
     content = out.get("content")
     if isinstance(content, list):
@@ -250,8 +262,8 @@ def _tools(tools: Json) -> list[Json] | None:
     """Tool schemas: a JSON string is parsed, a bare function is wrapped."""
     if isinstance(tools, str):
         tools = _parse(tools, "tools") if tools.strip() else None
-    if tools is None:
-        return None
+    if tools is None or tools == []:
+        return None  # a row that offers no tool has none
     if not isinstance(tools, list):
         raise Refusal("type", f"tools is {type(tools).__name__}")
     out = []

@@ -22,7 +22,7 @@ Span = tuple[int, int]
 SENTINEL = "\ue000"
 TOKEN_LIKE = re.compile(
     r"<[|｜][^<>|｜\s]{1,60}[|｜]>|<[|｜][^<>]{1,40}[|｜]>|</?[A-Za-z_][\w:.\-]{0,40}>"
-    r"|\[/?[A-Z_]{2,30}\]|\[\|[^\[\]|]{1,40}\|\]"
+    r"|<\|?[A-Za-z_][\w.\-]{0,30}\|>|<\|[A-Za-z_][\w.\-]{0,30}>|\[/?[A-Z_]{2,30}\]|\[\|[^\[\]|]{1,40}\|\]"
 )
 THINKING = re.compile(r"(</?[^<>\s]*(?:think|thought|reason)[^<>\s]*>\s*)+$", re.IGNORECASE)
 CLOSING = re.compile(r"""[\s\]})"',.]*""")
@@ -45,6 +45,8 @@ class Expected:
     """Where the span may start, best proof first; empty: not known."""
     stop: int | None
     """Position after the stop token; None: not known."""
+    near: tuple[int, ...]
+    """Where it may start but for white space of the template's own, which differs there."""
     spoken: frozenset[int]
     """Positions of the turn's own content, first occurrences."""
     shift: int | None = None
@@ -128,9 +130,10 @@ class Case:
         if self._prelude is None:
             opening = [{"role": "system", "content": "Z"}, {"role": "user", "content": "Z"}]
             text = ""
-            for messages in (opening, opening[1:]):
+            shapes = [(opening, False), (opening[1:], False), (opening, True), (opening[1:], True)]
+            for messages, tools in shapes:
                 try:
-                    shown = self.render(messages, tools=False)
+                    shown = self.render(messages, tools=tools)
                 except Unjudgeable:
                     continue
                 coded = [i for i, code in enumerate(shown.codes) if code]
@@ -203,14 +206,17 @@ def _switchings(case: Case) -> list[dict[str, Json]]:
     return out
 
 
-def _starts(case: Case, message: int, first: int) -> list[int]:
-    """Where the turn may start: after its generation prompt, found in other renderings."""
+def _starts(case: Case, message: int, first: int) -> tuple[list[int], list[int]]:
+    """Where the turn may start, after its generation prompt as other renderings show it.
+
+    The second list holds what matched only but for the amount of white space.
+    """
     shown = case.whole
     before = case.messages[:message]
     begin = gap_before(shown, message, first)
     region = shown.text[begin:first]
     exact: list[int] = []
-    other: list[int] = []
+    other: list[tuple[int, bool]] = []
     for switches in _switchings(case):
         prompted = case.text(before, True, switches)
         if prompted is None:
@@ -224,10 +230,14 @@ def _starts(case: Case, message: int, first: int) -> list[int]:
         if plain is not None and prompted.startswith(plain):
             other += _by_search(prompted[len(plain) :], begin, region)
     if not exact and not other:
-        ended, opened = case.text(case.messages), case.text(case.messages, True)
-        if ended and opened and opened.startswith(ended):
-            other += _by_search(opened[len(ended) :], begin, region)
-    return list(dict.fromkeys([*exact, *other]))
+        for switches in _switchings(case):
+            ended = case.text(case.messages, False, switches)
+            opened = case.text(case.messages, True, switches)
+            if ended and opened and opened.startswith(ended):
+                other += _by_search(opened[len(ended) :], begin, region)
+    exact += [start for start, strictly in other if strictly]
+    near = [start for start, strictly in other if not strictly]
+    return list(dict.fromkeys(exact)), list(dict.fromkeys(near))
 
 
 def _past_header(case: Case, message: int, prompted: str, plain: str | None) -> int:
@@ -245,32 +255,79 @@ def _past_header(case: Case, message: int, prompted: str, plain: str | None) -> 
         return end
     _, spoken = positions(probe, message)
     gap = probe.text[end : spoken[0]] if spoken else ""
-    return end if not THINKING.sub("", gap).strip() else end + len(gap)
+    header = THINKING.sub("", gap).strip() and case.whole.text.startswith(gap, end)
+    return end + len(gap) if header else end
 
 
-def _by_tail(prompted: Rendered | None, begin: int, region: str) -> list[int]:
+def _by_tail(prompted: Rendered | None, begin: int, region: str) -> list[tuple[int, bool]]:
     """The literal end of the prompt, matched where the turn's own literal region begins."""
     if prompted is None:
         return []
     coded = [i for i, code in enumerate(prompted.codes) if code]
     tail = prompted.text[coded[-1] + 1 if coded else 0 :]
-    matched = len(common_prefix(tail, region))
-    rest = tail[matched:]
-    if tail[:matched].strip() and (not rest.strip() or THINKING.fullmatch(rest)):
-        return [begin + matched]
+    used, matched = loose_prefix(tail, region)
+    rest = tail[used:]
+    if tail[:used].strip() and (not rest.strip() or THINKING.fullmatch(rest.lstrip())):
+        return [(begin + matched, tail[:used] == region[:matched] and not rest.isspace())]
     return []
 
 
-def _by_search(prompt: str, begin: int, region: str) -> list[int]:
+def loose_prefix(wanted: str, text: str) -> tuple[int, int]:
+    """How far two texts agree but for the amount of white space: the lengths in either."""
+    i = j = 0
+    while i < len(wanted) and j < len(text):
+        if wanted[i] == text[j]:
+            i, j = i + 1, j + 1
+        elif wanted[i].isspace() or text[j].isspace():
+            i2 = i + len(wanted[i:]) - len(wanted[i:].lstrip())
+            j2 = j + len(text[j:]) - len(text[j:].lstrip())
+            if i2 == len(wanted) or j2 == len(text) or wanted[i2] != text[j2]:
+                break
+            i, j = i2, j2
+        else:
+            break
+    return i, j
+
+
+def _by_search(prompt: str, begin: int, region: str) -> list[tuple[int, bool]]:
     """The prompt's own text, searched in the turn's literal region; the nearest counts."""
     for wanted in (prompt, THINKING.sub("", prompt)):
-        at = region.rfind(wanted.rstrip())
-        if wanted.strip() and at >= 0:
-            return [begin + at + len(common_prefix(wanted, region[at:]))]
+        words = wanted.split()
+        at = region.rfind(words[0]) if words else -1
+        if at < 0:
+            continue
+        used, matched = loose_prefix(wanted.lstrip(), region[at:])
+        header = wanted.lstrip()
+        if not header[used:].strip():
+            strictly = header == region[at : at + matched]
+            return [(begin + at + matched, strictly)]
     return []
 
 
-def _stop(case: Case, message: int, last: int, begin: int) -> int | None:
+def _copies(case: Case, message: int) -> str:
+    """What a turn writes after its last character that is new, such as a tag's name again.
+
+    In the conversation that ends with the turn, all that is of the message belongs to the turn.
+    """
+    cut = case.attempt(case.messages[: message + 1])
+    every = positions(cut, message)[0] if cut else []
+    if not cut or not every:
+        return ""
+    own = [p for p in range(every[-1] + 1, len(cut.text)) if _owner_is(cut, p, message)]
+    return cut.text[every[-1] + 1 : own[-1] + 1] if own else ""
+
+
+def _owner_is(shown: Rendered, position: int, message: int) -> bool:
+    owner = shown.owner(position)
+    return owner is not None and owner[0] == message
+
+
+def _own_end(shown: Rendered, position: int, copies: str) -> int:
+    """The end of a turn's own text: past the copies, if they are there."""
+    return position + len(copies) if shown.text.startswith(copies, position) else position
+
+
+def _stop(case: Case, message: int, last: int, begin: int, copies: str) -> int | None:
     """Position after the stop token: what follows the turn whatever comes next."""
     shown = case.whole
     after = literal_after(shown, last)
@@ -283,47 +340,59 @@ def _stop(case: Case, message: int, last: int, begin: int) -> int | None:
     for other in continued:
         every = positions(other, message)[0] if other else []
         if other and every:
-            follow = literal_after(other, every[-1] + 1)
+            follow = literal_after(other, _own_end(other, every[-1] + 1, copies))
             # With nothing after it the turn was continued, not ended.
             follows += [follow] if follow.strip() else []
     spoken = shown.text[begin:last]
     cut = case.attempt(upto)
     ended = positions(cut, message)[0] if cut else []
     if cut and ended:
-        ending = literal_after(cut, ended[-1] + 1)
-        end = _shared_stop(case, common_prefix(after, ending, *follows), ending, spoken)
+        ending = literal_after(cut, _own_end(cut, ended[-1] + 1, copies))
+        end = _shared_stop(
+            case, common_prefix(after, ending, *follows), ending, spoken, followed=bool(follows)
+        )
         if end is not None:
             return last + end
     if follows and message + 1 < len(case.messages):
-        end = _inner_stop(case, common_prefix(after, *follows), spoken)
+        end = _inner_stop(case, common_prefix(after, *follows), after, spoken)
         if end is not None:
             return last + end
     return None
 
 
-def _shared_stop(case: Case, shared: str, ending: str, spoken: str) -> int | None:
+def _shared_stop(
+    case: Case, shared: str, ending: str, spoken: str, *, followed: bool
+) -> int | None:
     """End of the stop in what follows the turn whether or not anything comes after it."""
     tokens = _tokens(case, shared, spoken)
+    whole = shared.rstrip() == ending.rstrip()
     certain = [token for token in tokens if token[0] not in case.prelude()]
+    rest = TOKEN_LIKE.sub("", shared[certain[-1].end() :]) if certain else ""
+    if tokens and whole and followed and not any(char.isalnum() for char in rest):
+        # All of the ending is written whatever follows, and nothing else is: it ends the turn.
+        # Words in it would be the header of a turn that the template opens in any case.
+        return tokens[-1].end()
     if certain:
         return _unless_spelled(shared, certain[-1].end())
-    if shared.rstrip() != ending.rstrip():
+    if tokens or not whole:
         return None
-    if tokens:
-        return tokens[0].end() if len(tokens) == 1 else None
     # No token at all, but some text always ends the turn: that is its stop.
     closers = TOKEN_LIKE.sub("", shared)
     return None if CLOSING.fullmatch(closers) else len(shared.rstrip())
 
 
-def _inner_stop(case: Case, shared: str, spoken: str) -> int | None:
+def _inner_stop(case: Case, shared: str, after: str, spoken: str) -> int | None:
     """End of the stop where the template writes it only between turns."""
     tokens = _tokens(case, shared, spoken)
     certain = [token for token in tokens if token[0] not in case.prelude()]
     if certain:
-        return _unless_spelled(shared, certain[0].end())
-    # The last one may open the next turn; a stop has something of its own after it.
-    return tokens[0].end() if len(tokens) > 1 else None
+        # More than the next turn's opening token after it: it may only be a part of the ending.
+        alone = len({token[0] for token in certain}) == 1 and tokens.index(certain[0]) + 2 >= len(
+            tokens
+        )
+        return _unless_spelled(after, certain[0].end()) if alone else None
+    # Of two, the second opens the next turn; of more, no telling which one stops.
+    return tokens[0].end() if len(tokens) == 2 else None
 
 
 def _unless_spelled(shared: str, end: int) -> int | None:
@@ -340,7 +409,8 @@ def _tokens(case: Case, text: str, spoken: str) -> list[re.Match[str]]:
     out = []
     for match in sorted(found, key=lambda m: m.start()):
         token = match[0]
-        opened = token.startswith(("</", "[/")) and (token[0] + token[2:]) in spoken
+        # The opening tag may have attributes.
+        opened = token.startswith(("</", "[/")) and (token[0] + token[2:-1]) in spoken
         if token == eos or not opened:
             out.append(match)
     return out
@@ -351,15 +421,17 @@ def expect(case: Case, message: int) -> Expected | None:
     every, spoken = positions(case.whole, message)
     if not spoken:
         return _expect_empty(case, message)
-    first, last = spoken[0], max(every[-1], spoken[-1]) + 1
-    starts = _starts(case, message, first)
-    begin = starts[0] if starts else first
+    copies = _copies(case, message)
+    first, last = spoken[0], _own_end(case.whole, max(every[-1], spoken[-1]) + 1, copies)
+    starts, near = _starts(case, message, first)
+    begin = min([*starts, *near, first])
     return Expected(
         message=message,
         first=first,
         last=last,
         starts=tuple(starts),
-        stop=_stop(case, message, last, begin),
+        near=tuple(near),
+        stop=_stop(case, message, last, begin, copies),
         spoken=frozenset(spoken),
     )
 
@@ -389,6 +461,7 @@ def _expect_empty(case: Case, message: int) -> Expected | None:
         first=at,
         last=at,
         starts=found.starts,
+        near=found.near,
         stop=None if found.stop is None else found.stop - 1,
         spoken=frozenset(),
         shift=at,

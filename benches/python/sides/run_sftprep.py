@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from side import emit, imports_done
 
@@ -23,22 +22,25 @@ def main() -> None:
     threads = int(sys.argv[4]) if len(sys.argv) > 4 else 1
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "packed"
-        report = sftprep.pack(rows, out=out, tokenizer=folder, max_len=max_len, threads=threads)
+        report = sftprep.pack(
+            rows,
+            out=out,
+            tokenizer=folder,
+            max_len=max_len,
+            threads=threads,
+            overlong="truncate",  # as the other sides do
+        )
     emit(
         side="sftprep",
         versions={"sftprep": sftprep.__version__},
         threads=threads,
-        rows=report.rows,
-        report=report.raw,
-        **counts(report.raw),
+        rows=report.totals.rows,
+        sequences=report.sequences,
+        tokens=report.totals.trained + report.totals.context,
+        trained_tokens=report.totals.trained,
+        phases=report.seconds,
+        engine=report.tokenizer_engine,
     )
-
-
-def counts(report: dict[str, Any]) -> dict[str, Any]:
-    """Sequences and tokens, as the report states them."""
-    totals = report.get("totals") or report
-    names = ("sequences", "tokens", "trained_tokens", "phases")
-    return {name: totals[name] for name in names if name in totals}
 
 
 if __name__ == "__main__":
