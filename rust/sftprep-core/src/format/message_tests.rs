@@ -29,7 +29,7 @@ fn tool_calls_come_in_every_shape() {
     for call in [
         r#""content":"","tool_calls":[{"type":"function","function":{"name":"f","arguments":{"b":1,"a":[2]}}}]"#,
         r#""content":"","tool_calls":[{"function":{"name":"f","arguments":"{\"b\":1,\"a\":[2]}"}}]"#,
-        r#""content":null,"tool_calls":[{"name":"f","arguments":{"b":1,"a":[2]}}]"#,
+        r#""content":"","tool_calls":[{"name":"f","arguments":{"b":1,"a":[2]}}]"#,
         r#""content":"","tool_calls":"[{\"name\":\"f\",\"arguments\":{\"b\":1,\"a\":[2]}}]""#,
         r#""content":"","function_call":{"name":"f","arguments":"{\"b\":1,\"a\":[2]}"}"#,
         r#""content":[{"type":"tool_call","value":"{\"name\":\"f\",\"arguments\":{\"b\":1,\"a\":[2]}}"}]"#,
@@ -41,13 +41,19 @@ fn tool_calls_come_in_every_shape() {
             normal,
         );
     }
+    let call = r#"{"type":"function","function":{"name":"f","arguments":{}}}"#;
+    for content in [r#""content":null,"#, ""] {
+        let message = format!(r#"{{"role":"assistant",{content}"tool_calls":[{call}]}}"#);
+        let kept = format!("[{message}]");
+        becomes(Messages, &format!(r#"{{"messages":[{message}]}}"#), &kept);
+    }
     let calls = |arguments: &str| {
         let row = format!(
             r#"{{"messages":[{{"role":"assistant","tool_calls":[{{"id":"1","type":"function","function":{{"name":"f"{arguments}}}}}]}}]}}"#
         );
         let conversation = talk(parse(Messages, &row));
         let message = conversation.messages[0].as_map().unwrap();
-        assert_eq!(message.get("content"), Some(&"".into()));
+        assert_eq!(message.get("content"), None);
         let call = message.get("tool_calls").unwrap().as_list().unwrap()[0]
             .as_map()
             .unwrap();

@@ -238,7 +238,8 @@ fn content(message: &mut Map, role: &str, at: At<'_>, row: &mut Row<'_>) -> Resu
         }
         // What a tool returned may be given as it is; the template says how to print it.
         value @ (Data::Map(_) | Data::List(_)) if role == "tool" => value,
-        Data::Null if role == "assistant" && says_more(message) => "".into(),
+        // what is not there stays so: the template sees what the row says
+        Data::Null if role == "assistant" && says_more(message) => return Ok(()),
         Data::Null => {
             let state = if message.contains_key("content") {
                 "null"

@@ -8,8 +8,7 @@
 //! - `null` in an optional field of a message means that the field is not there.
 //! - `content` is a string, or under `--parts raw` a list of parts; the result of a tool may also be
 //!   an object or a list. An assistant message with tool calls or reasoning may lack `content` or
-//!   have `null` there: it becomes `""`, because many templates write the word `None` for a null
-//!   and none of those known renders an empty string worse than a null or a missing field.
+//!   have `null` there, and the template sees it so (transformers leaves null fields out).
 //! - `tool_calls` are `{type: "function", function: {name, arguments}}` with whatever else the row
 //!   has; arguments given as a JSON string that holds an object become that object, none at all or
 //!   an empty string become `{}`, any other string stays one. An empty list of calls is dropped.

@@ -258,9 +258,9 @@ impl<'t> Interp<'t> {
                 | Value::Range(_)
                 | Value::Data(Data::List(_), _)
         ) {
-            // As for any bad subscript, the result is undefined.
-            let name = Str::literal("slice");
-            return Ok(Value::Undefined(Undef::Attr(object.type_name(), name)));
+            // A bad subscript gives undefined, but Jinja2 compiles slices to Python's own.
+            let text = format!("'{}' cannot be sliced", object.type_name());
+            return Err(Fault::type_error(text));
         }
         let mut numbers = [None; 3];
         for (number, bound) in numbers.iter_mut().zip(bounds) {
@@ -270,8 +270,7 @@ impl<'t> Interp<'t> {
                     if let Some(value) = index_value(bound) {
                         Some(value)
                     } else {
-                        let name = Str::literal("slice");
-                        return Ok(Value::Undefined(Undef::Attr(object.type_name(), name)));
+                        return Err(Fault::type_error("slice indices must be integers or none"));
                     }
                 }
             };
