@@ -135,12 +135,11 @@ impl Map {
             let mut places: HashMap<Arc<str>, usize> = HashMap::with_capacity(given);
             let mut kept: Vec<(Arc<str>, Data)> = Vec::with_capacity(given);
             for (key, value) in entries {
-                match places.get(&key) {
-                    Some(place) => kept[*place].1 = value,
-                    None => {
-                        places.insert(key.clone(), kept.len());
-                        kept.push((key, value));
-                    }
+                if let Some(place) = places.get(&key) {
+                    kept[*place].1 = value;
+                } else {
+                    places.insert(key.clone(), kept.len());
+                    kept.push((key, value));
                 }
             }
             entries = kept;

@@ -256,28 +256,23 @@ fn variable<'t>(
 /// Turns runs into segments with a table of the leaves that occur.
 fn finish(out: Out, leaves: &Leaves<'_>) -> Rendered {
     let mut table: Vec<Leaf> = Vec::new();
-    let mut known: Vec<(u32, u32)> = Vec::new();
+    // Origins of the leaves of the table: a field that is read twice has two of them.
+    let mut known: Vec<u32> = Vec::with_capacity(leaves.message_count() * 2);
+    table.reserve(leaves.message_count() * 2);
     let mut segments: Vec<Segment> = Vec::with_capacity(out.runs.len());
     for run in &out.runs {
         let origin = match run.origin {
             origin if origin & LEAF != 0 => {
-                let id = if let Some((_, id)) =
-                    known.iter().rev().take(16).find(|(key, _)| *key == origin)
-                {
-                    *id
+                let recent = known.iter().rev().take(64);
+                let found = recent
+                    .enumerate()
+                    .find(|(_, old)| leaves.same_leaf(**old, origin));
+                let id = if let Some((back, _)) = found {
+                    (known.len() - 1 - back) as u32
                 } else {
-                    let leaf = leaves.describe(origin);
-                    let id = match table.iter().rev().take(64).position(|old| *old == leaf) {
-                        Some(back) if leaf.kind != LeafKind::Mixed => {
-                            (table.len() - 1 - back) as u32
-                        }
-                        _ => {
-                            table.push(leaf);
-                            table.len() as u32 - 1
-                        }
-                    };
-                    known.push((origin, id));
-                    id
+                    table.push(leaves.describe(origin));
+                    known.push(origin);
+                    known.len() as u32 - 1
                 };
                 Origin::Leaf(id)
             }

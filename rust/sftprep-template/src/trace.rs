@@ -1,5 +1,6 @@
 //! The leaves of a render: which input value each byte of input came from.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::text::{LEAF, LITERAL, Origin};
@@ -33,8 +34,17 @@ pub struct Leaf {
     /// The message, if it came from one.
     pub message: Option<u32>,
     /// The path inside that part, such as `tool_calls[0].function.arguments.city`.
-    pub path: String,
+    pub path: Cow<'static, str>,
 }
+
+/// Paths of most leaves, so that naming them takes no memory.
+const COMMON: [&str; 5] = [
+    "content",
+    "role",
+    "reasoning_content",
+    "thinking",
+    "tool_call_id",
+];
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step<'t> {
@@ -69,11 +79,21 @@ impl<'t> Leaves<'t> {
             kind: LeafKind::Message,
             step: Step::Root,
         };
+        let mut nodes = Vec::new();
+        if on {
+            // A role and a content asked for about twice each: most renders need no more.
+            nodes.reserve(messages as usize * 5 + 8);
+            nodes.extend((0..messages).map(root));
+        }
         Self {
-            nodes: (0..messages).map(root).collect(),
+            nodes,
             messages,
             on,
         }
+    }
+
+    pub(crate) fn message_count(&self) -> usize {
+        self.messages as usize
     }
 
     /// The origin of message `index` as a whole.
@@ -177,10 +197,41 @@ impl<'t> Leaves<'t> {
         })
     }
 
+    /// Whether two origins are the same field of the same input.
+    pub(crate) fn same_leaf(&self, a: Origin, b: Origin) -> bool {
+        let (mut a, mut b) = (a & !LEAF, b & !LEAF);
+        while a != b {
+            let (x, y) = (&self.nodes[a as usize], &self.nodes[b as usize]);
+            if x.message != y.message {
+                return false;
+            }
+            let step = match (x.step, y.step) {
+                (Step::Key(x), Step::Key(y)) => x == y,
+                (Step::Index(x), Step::Index(y)) => x == y,
+                _ => false, // two roots, or mixed values
+            };
+            if !step || x.kind != y.kind || x.parent == a || y.parent == b {
+                return false;
+            }
+            (a, b) = (x.parent, y.parent);
+        }
+        true
+    }
+
     /// The public description of a leaf.
     pub(crate) fn describe(&self, origin: Origin) -> Leaf {
         let node = self.node(origin);
         let message = Some(node.message).filter(|message| *message != NO_MESSAGE);
+        if let Step::Key(key) = node.step
+            && (node.parent) < self.messages
+            && let Some(path) = COMMON.iter().find(|path| **path == key)
+        {
+            return Leaf {
+                kind: node.kind,
+                message,
+                path: Cow::Borrowed(path),
+            };
+        }
         let mut steps = Vec::new();
         let mut index = origin & !LEAF;
         loop {
@@ -208,7 +259,7 @@ impl<'t> Leaves<'t> {
         Leaf {
             kind: node.kind,
             message,
-            path,
+            path: Cow::Owned(path),
         }
     }
 }

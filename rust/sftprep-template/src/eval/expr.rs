@@ -342,6 +342,10 @@ impl<'t> Interp<'t> {
 
     fn append(&self, out: &mut crate::text::Out, value: &Value<'t>, tag: u32) {
         if let Value::Str(text) = value {
+            if out.text.capacity() - out.text.len() < text.len() {
+                // With room for the end mark that follows a message's text: one move, not two.
+                out.text.reserve(text.len() + 64);
+            }
             out.push_str(text, tag);
         }
     }

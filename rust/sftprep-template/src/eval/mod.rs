@@ -102,7 +102,11 @@ impl<'t> Interp<'t> {
             base: 0,
             next_frame_id: 1,
             calls: 0,
-            out: Out::with_capacity(trace, input_bytes + input_bytes / 4 + 256),
+            out: Out {
+                // Most messages are a header, a text and an end.
+                runs: Vec::with_capacity(leaves.message_count() * 6 + usize::from(trace) * 8),
+                ..Out::with_capacity(trace, input_bytes + input_bytes / 4 + 256)
+            },
             leaves,
             trace,
             owner: NO_OWNER,
@@ -151,6 +155,7 @@ impl<'t> Interp<'t> {
     pub(crate) fn buffer(&self, capacity: usize) -> Out {
         Out {
             building: true,
+            runs: Vec::with_capacity(if self.trace { 8 } else { 0 }),
             ..Out::with_capacity(self.trace, capacity)
         }
     }

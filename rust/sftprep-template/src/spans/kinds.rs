@@ -60,9 +60,9 @@ fn outside_kind(request: &Request<'_>, pieces: &Pieces<'_>, piece: &Piece) -> Sp
 }
 
 fn field_kind(pieces: &Pieces<'_>, piece: &Piece) -> SpanKind {
-    let path = piece.leaf.map_or("", |leaf| {
-        pieces.rendered.leaves[leaf as usize].path.as_str()
-    });
+    let path = piece
+        .leaf
+        .map_or("", |leaf| &*pieces.rendered.leaves[leaf as usize].path);
     if path.starts_with("reasoning") || path.starts_with("thinking") {
         SpanKind::Reasoning
     } else if path.starts_with("tool_calls") || path.starts_with("function_call") {

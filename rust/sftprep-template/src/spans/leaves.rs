@@ -1,11 +1,13 @@
 //! Rule D: which fields of a message reached its span.
 
+use std::borrow::Cow;
+
 use super::pieces::Pieces;
 use crate::data::{Data, Map};
 
 /// A text field of a message with the path that origins use.
 struct Field<'d> {
-    path: String,
+    path: Cow<'d, str>,
     text: &'d str,
 }
 
@@ -31,7 +33,7 @@ pub(super) fn missing(
             &**key,
             "content" | "tool_calls" | "reasoning_content" | "thinking" | "reasoning"
         ) {
-            collect(value, (**key).to_owned(), &mut fields, 0);
+            collect(value, Cow::Borrowed(&**key), &mut fields, 0);
         }
     }
     let reasoning = |path: &str| path.starts_with("reasoning") || path.starts_with("thinking");
@@ -50,11 +52,11 @@ pub(super) fn missing(
             // The same reasoning under several names: one of them is enough.
             reasoning_seen |= lost.is_none();
             if lost.is_some() {
-                reasoning_lost.get_or_insert_with(|| field.path.clone());
+                reasoning_lost.get_or_insert_with(|| field.path.clone().into_owned());
             }
         } else if let Some(lost) = lost {
             found.only_reasoning &= lost == Lost::Thought;
-            found.fields.push(field.path.clone());
+            found.fields.push(field.path.clone().into_owned());
         }
     }
     if let Some(path) = reasoning_lost
@@ -72,19 +74,19 @@ fn skipped(path: &str) -> bool {
         && (matches!(last, Some("id" | "type")) || path.ends_with("].name"))
 }
 
-fn collect<'d>(value: &'d Data, path: String, fields: &mut Vec<Field<'d>>, depth: u32) {
+fn collect<'d>(value: &'d Data, path: Cow<'d, str>, fields: &mut Vec<Field<'d>>, depth: u32) {
     match value {
         Data::Str(text) => fields.push(Field { path, text }),
         Data::List(items) if depth < 32 => {
             for (index, item) in items.iter().enumerate() {
-                collect(item, format!("{path}[{index}]"), fields, depth + 1);
+                collect(item, format!("{path}[{index}]").into(), fields, depth + 1);
             }
         }
         Data::Map(map) if depth < 32 => {
             let is_part = map.contains_key("type") && map.contains_key("text");
             for (key, item) in map.iter() {
                 if !(is_part && &**key == "type") {
-                    collect(item, format!("{path}.{key}"), fields, depth + 1);
+                    collect(item, format!("{path}.{key}").into(), fields, depth + 1);
                 }
             }
         }
@@ -115,7 +117,7 @@ fn lost_text(
             .iter()
             .any(|(from, to)| piece.start >= *from && piece.end <= *to);
         let mixed = leaf.kind == crate::trace::LeafKind::Mixed;
-        let parent = field.path.starts_with(leaf.path.as_str()) && piece.source.is_none();
+        let parent = field.path.starts_with(&*leaf.path) && piece.source.is_none();
         if !inside || !(leaf.path == field.path || mixed || parent) {
             continue;
         }
