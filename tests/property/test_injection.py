@@ -71,30 +71,41 @@ class Bench:
         own = json.loads(config.read_text("utf-8")).get("chat_template") if config.exists() else ""
         sources = [own] if isinstance(own, str) and own else []
         sources.append(str(_core.builtin_template("chatml")))
-        # Special ones, and what the templates write that is neither a tag nor plain text.
-        self.control = {
-            token["id"]: token["content"]
-            for token in spec["added_tokens"]
-            if token["special"]
-            or ("<｜" in token["content"] and any(token["content"] in it for it in sources))
-        }
+        added = [token for token in spec["added_tokens"] if token["content"].strip()]
+        special = {token["id"]: token["content"] for token in added if token["special"]}
+        self.special = special
+        # What a template writes is a control token to it, unless it is a tag or plain text.
         self.encoders = [
-            sftprep.Encoder(self.tokenizer, sftprep.ChatTemplate(source, {"bos_token": ""}))
+            (
+                sftprep.Encoder(self.tokenizer, sftprep.ChatTemplate(source, {"bos_token": ""})),
+                special
+                | {
+                    token["id"]: token["content"]
+                    for token in added
+                    if "｜" in token["content"] and token["content"] in source
+                },
+            )
             for source in [*sources, ADJACENT]
         ]
+        self.control = {
+            token: text for _, control in self.encoders for token, text in control.items()
+        }
 
-    def half_own(self, half: str) -> sftprep.Encoder:
+    def half_own(self, half: str) -> tuple[sftprep.Encoder, dict[int, str]]:
         """A template whose own text ends with that half of a token."""
         source = HALF_OWN.format(half=json.dumps(half, ensure_ascii=False))
-        return sftprep.Encoder(self.tokenizer, sftprep.ChatTemplate(source))
+        return sftprep.Encoder(self.tokenizer, sftprep.ChatTemplate(source)), self.special
 
-    def control_ids(self, encoder: sftprep.Encoder, row: dict[str, Any]) -> list[int] | None:
+    def control_ids(
+        self, judged: tuple[sftprep.Encoder, dict[int, str]], row: dict[str, Any]
+    ) -> list[int] | None:
         """Control ids of a row, or None if the template or the labels refuse it."""
+        encoder, control = judged
         try:
             encoded = encoder.encode(row)
         except sftprep.SftprepError:
             return None
-        return [int(token) for token in encoded.input_ids if int(token) in self.control]
+        return [int(token) for token in encoded.input_ids if int(token) in control]
 
 
 def halves(token: str) -> Iterator[tuple[str, str]]:
@@ -156,7 +167,7 @@ def test_a_role_is_no_way_in(bench: Bench) -> None:
     for token in sample(sorted(bench.control.values()), SAMPLE // 4):
         row = chat("x", "x", "x")
         row["messages"].insert(1, {"role": token, "content": "x"})
-        for encoder in bench.encoders:
+        for encoder, _ in bench.encoders:
             with pytest.raises(sftprep.FormatError):
                 encoder.encode(row)
 
@@ -173,5 +184,6 @@ def test_the_judge_sees_an_injection(bench: Bench) -> None:
     encoder = sftprep.Encoder(
         bench.tokenizer, sftprep.ChatTemplate(ADJACENT), special_text="as_transformers"
     )
-    planted = bench.control_ids(encoder, chat("x", tokens[0], "x"))
-    assert planted != bench.control_ids(encoder, chat("x", "x", "x"))
+    judged = (encoder, bench.control)
+    planted = bench.control_ids(judged, chat("x", tokens[0], "x"))
+    assert planted != bench.control_ids(judged, chat("x", "x", "x"))

@@ -27,7 +27,9 @@ _MARKS = {"proven": "proven", "refused": "REFUSED", "template_refuses": "templat
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     parser.add_argument(
-        "template", metavar="TEMPLATE", help="a file, a built-in name, a tokenizer folder, or a hub id"
+        "template",
+        metavar="TEMPLATE",
+        help="a file, a built-in name, a tokenizer folder, or a hub id",
     )
     parser.add_argument(
         "--tokenizer",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::{Recipe, RowParser};
+use super::super::{Recipe, row_parser};
 use crate::error::{Code, Error, Result};
 use crate::format::Format;
 use crate::json::{self, JsonNotes};
@@ -41,7 +41,7 @@ pub(super) fn shapes(recipe: &Recipe) -> Result<Vec<Shape>> {
     let text = SHAPES.replace("\\u27e6control\\u27e7", &control[1..control.len() - 1]);
     debug_assert!(!text.contains(CONTROL));
     let list: Vec<Value> = serde_json::from_str(&text).map_err(|e| broken(e.to_string()))?;
-    let parser = RowParser::new(recipe, Format::Messages)?;
+    let parser = row_parser(recipe, Format::Messages)?;
     let mut notes = JsonNotes::default();
     let mut shapes = Vec::with_capacity(list.len());
     for shape in &list {
