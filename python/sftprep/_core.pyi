@@ -20,8 +20,10 @@ __all__ = [
     "Tokenizer",
     "__version__",
     "_provoke",
+    "audit",
     "builtin_template",
     "check_config",
+    "check_template",
     "codes",
     "default_config",
     "plan_packs",
@@ -352,6 +354,21 @@ class PackJob:
         Raises:
             SftprepError: whatever ended the run.
         """
+
+def check_template(template: str, config: str) -> str:
+    """Tries a template on hard conversation shapes; returns the certificate as JSON.
+
+    Raises:
+        TemplateError: if it is missing or does not compile.
+        TokenizerError: if the tokenizer does not load.
+    """
+
+def audit(path: str | PathLike[str]) -> str:
+    """Audits the masks of a dataset; returns what was found as JSON.
+
+    Raises:
+        ShardError: if the folder holds no readable dataset.
+    """
 
 def verify(path: str | PathLike[str], *, full: bool = True) -> str:
     """Checks a dataset against its manifest; returns what was found as JSON.

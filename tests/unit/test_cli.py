@@ -16,7 +16,17 @@ from sftprep.cli import pack
 from sftprep.config import OPTIONS, PackConfig
 from sftprep.errors import ConfigError
 
-COMMANDS = ("pack", "inspect", "verify", "stats", "render", "add-tokens", "errors")
+COMMANDS = (
+    "pack",
+    "inspect",
+    "verify",
+    "audit",
+    "stats",
+    "render",
+    "check-template",
+    "add-tokens",
+    "errors",
+)
 
 
 def parsed(*arguments: str) -> PackConfig:

@@ -14,7 +14,17 @@ import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
-from sftprep.cli import add_tokens, errors, inspect, pack, render, stats, verify
+from sftprep.cli import (
+    add_tokens,
+    audit,
+    check_template,
+    errors,
+    inspect,
+    pack,
+    render,
+    stats,
+    verify,
+)
 from sftprep.errors import InternalError, SftprepError
 
 if TYPE_CHECKING:
@@ -25,8 +35,10 @@ _COMMANDS: dict[str, ModuleType] = {
     "pack": pack,
     "inspect": inspect,
     "verify": verify,
+    "audit": audit,
     "stats": stats,
     "render": render,
+    "check-template": check_template,
     "add-tokens": add_tokens,
     "errors": errors,
 }

@@ -8,7 +8,7 @@
 //! shards + manifest ←shard─ packed rows ←gather─ PackPlan ←──────────── pack::plan ←──────┘
 //! ```
 //!
-//! [`pipeline`] is the only module that knows all of it. The folders beside it (`source`,
+//! [`pipeline`] is the only module that knows all of it; [`audit`] looks at its result. The folders beside it (`source`,
 //! `format`, `label`, `pack`, `shard`, `assets`) never import each other; they share [`types`],
 //! [`config`] and [`error`]. A test reads the `use` lines and fails on an upward or sideways one.
 
@@ -25,6 +25,8 @@ pub mod shard;
 pub mod source;
 
 pub mod pipeline;
+
+pub mod audit;
 
 #[cfg(test)]
 mod test_data;

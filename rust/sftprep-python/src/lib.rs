@@ -9,6 +9,7 @@
 
 mod array;
 mod catalog;
+mod certify;
 mod encoder;
 mod error;
 mod job;
@@ -26,6 +27,9 @@ use pyo3::pymodule;
 mod _core {
     #[pymodule_export]
     use crate::catalog::{check_config, codes, default_config, provoke};
+
+    #[pymodule_export]
+    use crate::certify::{audit, check_template};
 
     #[pymodule_export]
     use crate::encoder::{EncodedRow, Encoder};

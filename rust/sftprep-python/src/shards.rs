@@ -31,22 +31,9 @@ pub(crate) fn read_manifest(py: Python<'_>, path: PathBuf) -> PyResult<String> {
 #[pyfunction]
 #[pyo3(signature = (path, *, full = true))]
 pub(crate) fn verify(py: Python<'_>, path: PathBuf, full: bool) -> PyResult<String> {
-    // The one place that asks Python from inside a long call: there is no job to poll, and the
-    // asking thread is the caller's own.
-    let interrupt = Mutex::new(None);
     let mode = if full { Mode::Full } else { Mode::Fast };
-    let verified = detached(py, || {
-        #[allow(clippy::redundant_closure_for_method_calls)]
-        // the method alone is not general enough
-        let signals = || Python::attach(|py| py.check_signals());
-        let check = || match signals() {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                *interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                Err(Error::new(Code::RunCancelled, "the check was interrupted"))
-            }
-        };
-        let report = verify_dataset(&path, mode, &check)?;
+    interruptible(py, |check| {
+        let report = verify_dataset(&path, mode, check)?;
         let findings: Vec<_> = report
             .findings
             .iter()
@@ -59,12 +46,36 @@ pub(crate) fn verify(py: Python<'_>, path: PathBuf, full: bool) -> PyResult<Stri
             "bytes_hashed": report.bytes_hashed,
             "findings": findings,
         }))
+    })
+}
+
+/// Runs `work` without the interpreter, with a function that it calls now and then and that fails
+/// once a signal has arrived.
+pub(crate) fn interruptible<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&dyn Fn() -> Result<(), Error>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    // The one place that asks Python from inside a long call: there is no job to poll, and the
+    // asking thread is the caller's own.
+    let interrupt = Mutex::new(None);
+    let done = detached(py, || {
+        #[allow(clippy::redundant_closure_for_method_calls)]
+        // the method alone is not general enough
+        let signals = || Python::attach(|py| py.check_signals());
+        let check = || match signals() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                *interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(Error::new(Code::RunCancelled, "the check was interrupted"))
+            }
+        };
+        work(&check)
     });
     match interrupt
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner)
     {
         Some(error) => Err(error),
-        None => verified,
+        None => done,
     }
 }

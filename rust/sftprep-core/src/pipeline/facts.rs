@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::MappedRows;
+use super::certify::certify;
 use super::recipe::Recipe;
 use crate::assets::ModelAssets;
 use crate::config::PackConfig;
@@ -73,22 +74,16 @@ fn template_info(recipe: &Recipe) -> TemplateInfo {
     let Ok(templates) = &recipe.templates else {
         return TemplateInfo::default();
     };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(templates.default.source.as_bytes());
-    if let Some(tool_use) = &templates.tool_use {
-        hasher
-            .update(b"\0tool_use\0")
-            .update(tool_use.source.as_bytes());
-    }
     TemplateInfo {
         name: templates.builtin.unwrap_or("tokenizer").to_owned(),
-        blake3: hasher.finalize().to_hex().to_string(),
+        blake3: templates.blake3(),
         // only where the template reads it: the manifest of any other run is the same every day
         date: if templates.default.template.reads_clock() {
             recipe.date.clone()
         } else {
             String::new()
         },
+        certificate: certify(recipe).map_or_else(|_| String::new(), |it| it.blake3()),
     }
 }
 

@@ -8,6 +8,7 @@
 //!   dataset.
 
 mod budget;
+mod certify;
 mod control;
 mod facts;
 mod job;
@@ -23,6 +24,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tempfile::TempDir;
 
+pub use certify::{
+    Certificate, ControlToken, Outcome, ShapeReport, TurnReport, certify, check_template,
+    trial_samples,
+};
 pub use control::{Control, Progress, Stage};
 pub use job::PackJob;
 pub use prepare::{Failure, Prepared, Worker};

@@ -108,7 +108,8 @@ impl<'r> Worker<'r> {
         Ok(prepared)
     }
 
-    fn render(&mut self, conversation: &Conversation) -> Result<Labelled, Failure> {
+    /// Renders a conversation and proves the spans of its turns.
+    pub(super) fn render(&mut self, conversation: &Conversation) -> Result<Labelled, Failure> {
         let templates = self
             .recipe
             .templates

@@ -36,6 +36,20 @@ pub struct Templates {
     pub builtin: Option<&'static str>,
 }
 
+impl Templates {
+    /// BLAKE3 of the text of the templates.
+    pub fn blake3(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.default.source.as_bytes());
+        if let Some(tool_use) = &self.tool_use {
+            hasher
+                .update(b"\0tool_use\0")
+                .update(tool_use.source.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
 /// How rows become examples.
 pub struct Recipe {
     /// The tokenizer.

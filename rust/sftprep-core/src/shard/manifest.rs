@@ -89,6 +89,9 @@ pub struct TemplateInfo {
     pub blake3: String,
     /// The date that it saw, as the run was given or chose it.
     pub date: String,
+    /// BLAKE3 of the canonical form of its certificate; absent if there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub certificate: String,
 }
 
 /// An input file.

@@ -62,6 +62,11 @@ pub fn keep_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<FileInfo> {
     ))
 }
 
+/// BLAKE3 of the canonical form of a JSON value, as the manifest gives hashes of values.
+pub fn value_blake3(value: &serde_json::Value) -> String {
+    manifest::hash(value)
+}
+
 /// Size and hashes of a file on disk, as the manifest gives them for inputs and tokenizer files.
 pub fn digest_file(path: &Path) -> Result<Digest> {
     hashed::digest_file(path)

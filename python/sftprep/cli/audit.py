@@ -1,0 +1,63 @@
+"""``sftprep audit``: whether the masks of a dataset are right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+SUMMARY = "check the masks of a dataset: stop tokens, headers, foreign text, control tokens"
+
+EXAMPLES = """\
+examples:
+  sftprep audit packs/
+  sftprep audit packs/ --json | jq .counts
+"""
+
+WRONG = 5
+"""Exit code for a dataset with findings."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("dataset", metavar="DIR", help="output folder of `sftprep pack`")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints what was found; anything found means exit code 5."""
+    from sftprep import _core
+
+    report = json.loads(_core.audit(options.dataset))
+    if options.json:
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(lines(options.dataset, report)))
+    return 0 if report["ok"] else WRONG
+
+
+def lines(dataset: str, report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    seen = (
+        f"{report['rows']:,} rows, {report['documents']:,} documents, {report['turns']:,} trained "
+        f"turns, {report['trained_tokens']:,} trained tokens, "
+        f"{report['straddling_tokens']:,} at an edge"
+    )
+    found = [f"{'ok' if report['ok'] else 'wrong'}: {dataset} ({seen})"]
+    found += [f"  not checked: {what}" for what in report["skipped"]]
+    found += [f"  {check}: {count:,} findings" for check, count in report["counts"].items()]
+    for finding in report["findings"]:
+        found.append(f"  {finding['check']}: {_place(finding)}: {finding['what']}")
+    hidden = sum(report["counts"].values()) - len(report["findings"])
+    return [*found, f"  … and {hidden:,} more"] if hidden else found
+
+
+def _place(finding: dict[str, Any]) -> str:
+    if finding["row"] is None:
+        return str(finding["source"])
+    place = f"row {finding['row']}, document {finding['document']}"
+    if finding["line"] is not None:
+        place += f" ({finding['source']}:{finding['line']})"
+    if finding["message"] is not None:
+        place += f", message {finding['message']}"
+    return place
