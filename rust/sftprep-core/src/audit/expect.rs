@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use sftprep_template::{Data, Map};
+use sftprep_template::Data;
 use sftprep_tokenize::Tokenizer;
 
 use crate::assets::{ModelAssets, NamedTemplate, TemplateChoice, choose_templates};
@@ -198,7 +198,7 @@ fn variants(sample: Sample) -> Vec<Sample> {
     for on in [true, false] {
         let mut other = conversation.clone();
         let switches = SWITCHES.iter().map(|name| (*name, Data::Bool(on)));
-        other.kwargs = Map::from_iter(switches);
+        other.kwargs = switches.collect();
         variants.push(Sample::Conversation(other));
     }
     variants

@@ -16,7 +16,7 @@ const SHOWN: usize = 5;
 
 /// A packed row under audit.
 pub(super) struct Row<'a> {
-    row: u64,
+    number: u64,
     data: RowView<'a>,
     spans: SpansView<'a>,
     expected: &'a Expected,
@@ -42,7 +42,7 @@ impl<'a> Row<'a> {
         inputs: &'a [InputInfo],
     ) -> Self {
         Self {
-            row,
+            number: row,
             data,
             spans,
             expected,
@@ -141,7 +141,7 @@ impl<'a> Row<'a> {
         let line = self.spans.doc_line.get(index);
         Finding {
             check,
-            row: Some(self.row),
+            row: Some(self.number),
             document: Some(index as u32),
             source: input.map(|input| input.name.clone()).unwrap_or_default(),
             line: line.and_then(|line| u64::try_from(*line).ok()),

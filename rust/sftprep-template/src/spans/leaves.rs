@@ -20,6 +20,9 @@ pub(super) struct Missing {
     pub only_reasoning: bool,
 }
 
+/// Names under which a message may give its reasoning.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
 /// Compares the text fields of a message with what lies in `ranges`.
 pub(super) fn missing(
     message: &Map,
@@ -29,11 +32,15 @@ pub(super) fn missing(
 ) -> Missing {
     let mut fields = Vec::new();
     for (key, value) in message.iter() {
-        if matches!(
-            &**key,
-            "content" | "tool_calls" | "reasoning_content" | "thinking" | "reasoning"
-        ) {
-            collect(value, Cow::Borrowed(&**key), &mut fields, 0);
+        match &**key {
+            "content" | "tool_calls" => collect(value, Cow::Borrowed(&**key), &mut fields, 0),
+            // The template sees the same reasoning under each of its names.
+            name if REASONING.contains(&name) => {
+                for alias in REASONING {
+                    collect(value, Cow::Borrowed(alias), &mut fields, 0);
+                }
+            }
+            _ => {}
         }
     }
     let reasoning = |path: &str| path.starts_with("reasoning") || path.starts_with("thinking");

@@ -304,10 +304,10 @@ fn covers_content(rendered: &Rendered, start: u32, end: u32) -> bool {
         if from >= end {
             break;
         }
-        if let Origin::Leaf(leaf) = segment.origin {
-            if rendered.leaves[leaf as usize].kind != LeafKind::Role {
-                return true;
-            }
+        if let Origin::Leaf(leaf) = segment.origin
+            && rendered.leaves[leaf as usize].kind != LeafKind::Role
+        {
+            return true;
         }
         from = segment.end;
     }
