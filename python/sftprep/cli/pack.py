@@ -24,7 +24,7 @@ examples:
   zcat chat.jsonl.gz | sftprep pack - --tokenizer model/ --max-len 8192 --out packs/
   sftprep pack alpaca.json --tokenizer gpt2/ --chat-template alpaca --out packs/
   sftprep pack chat.jsonl --tokenizer model/ --out packs/ --dry-run --limit 1000
-  sftprep pack --config packs/sftprep.manifest.json --out again/
+  sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
 
 
