@@ -1,6 +1,9 @@
 //! What the pipeline tells others while it runs, and how they stop it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 use serde::Serialize;
 
@@ -80,7 +83,17 @@ pub struct Control {
 impl Control {
     /// Asks the run to stop; it does so before its next chunk or batch.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Relaxed);
+        self.cancelled.store(true, SeqCst);
+    }
+
+    /// Whether the run was asked to stop while it only loaded: it has written nothing then, and
+    /// will write nothing, so nobody needs to wait for it.
+    ///
+    /// A run leaves [`Stage::Start`] first and looks for the request afterwards; the caller asks
+    /// first and looks at the stage afterwards. In the one order of these four steps that all
+    /// threads see, one of the two notices the other.
+    pub fn abandoned(&self) -> bool {
+        self.cancelled.load(SeqCst) && self.stage.load(SeqCst) == Stage::Start as u8
     }
 
     /// An error if the run was asked to stop.
@@ -88,7 +101,7 @@ impl Control {
     /// # Errors
     /// `run.cancelled`.
     pub fn check(&self) -> Result<()> {
-        if self.cancelled.load(Relaxed) {
+        if self.cancelled.load(SeqCst) {
             return Err(Error::new(Code::RunCancelled, "the run was interrupted"));
         }
         Ok(())
@@ -96,7 +109,7 @@ impl Control {
 
     /// Enters a phase.
     pub fn enter(&self, stage: Stage) {
-        self.stage.store(stage as u8, Relaxed);
+        self.stage.store(stage as u8, SeqCst);
     }
 
     /// The counters now.
@@ -113,5 +126,21 @@ impl Control {
             bytes_total: self.bytes_total.load(Relaxed),
             bytes_written: self.bytes_written.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_only_loads_is_abandoned() {
+        let control = Control::default();
+        assert!(!control.abandoned(), "nobody asked it to stop");
+        control.cancel();
+        assert!(control.abandoned());
+        control.enter(Stage::Map);
+        assert!(!control.abandoned(), "it may have written something");
+        assert!(control.check().is_err());
     }
 }

@@ -54,7 +54,7 @@ impl PackJob {
         let (guard, _) = changed
             .wait_timeout_while(guard, timeout, |done| !*done)
             .unwrap_or_else(PoisonError::into_inner);
-        (*guard, self.control.snapshot())
+        (*guard || self.control.abandoned(), self.control.snapshot())
     }
 
     /// Asks the run to stop.
@@ -62,7 +62,8 @@ impl PackJob {
         self.control.cancel();
     }
 
-    /// Waits for the end and returns the report.
+    /// Waits for the end and returns the report; a run that was cancelled while it loaded its
+    /// tokenizer, which may take seconds, is left to end by itself.
     ///
     /// # Errors
     /// Whatever ended the run; `run.internal` if it panicked or was waited for twice.
@@ -73,6 +74,9 @@ impl PackJob {
                 "the result was taken already",
             ));
         };
+        if self.control.abandoned() {
+            self.control.check()?;
+        }
         thread.join().unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text
@@ -86,7 +90,7 @@ impl PackJob {
 impl Drop for PackJob {
     fn drop(&mut self) {
         self.cancel();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().filter(|_| !self.control.abandoned()) {
             let _ = thread.join();
         }
     }

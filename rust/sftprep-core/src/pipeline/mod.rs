@@ -57,6 +57,8 @@ const CHUNK_BYTES: u64 = 256 << 10;
 pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
     let mut timer = Timer::start();
     let (recipe, assets) = Recipe::load(config)?;
+    // from here on the run may write, and whoever cancels it waits for it
+    control.enter(Stage::Map);
     control.check()?;
     let files = source::resolve(&config.source.inputs)?;
     control
@@ -65,7 +67,6 @@ pub fn run(config: &PackConfig, control: &Control) -> Result<PackReport> {
     let (output, _temporary) = open_output(config, &files)?;
     timer.lap("load");
 
-    control.enter(Stage::Map);
     let mapped = map_rows(&recipe, files, control, &output)?;
     timer.lap("map");
 
