@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -319,6 +320,35 @@ def test_a_hub_id_is_resolved_offline(
     missing = sftprep(*arguments, "--tokenizer", "org/other", "--out", "o", env=env)
     assert missing.returncode == 3
     assert "error[tokenizer.hub]" in missing.stderr
+
+
+def test_a_dataset_holds_the_tokenizer_that_made_it(
+    chat_file: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    """Also where rows with tools have a template of their own; transformers loads it too."""
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(tokenizer_dir, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    default = config["chat_template"]
+    tool_use = "{{ tools | length }} tools\n" + default
+    config["chat_template"] = [
+        {"name": "default", "template": default},
+        {"name": "tool_use", "template": tool_use},
+    ]
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    row = conversation(0) | {"tools": [{"type": "function", "function": {"name": "f"}}]}
+    with chat_file.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    first = sftprep.pack(chat_file, out=tmp_path / "one", tokenizer=folder)
+    second = sftprep.pack(chat_file, out=tmp_path / "two", tokenizer=tmp_path / "one")
+    assert first.totals.packed == 201
+    contents = [manifest(tmp_path / name)["files"] for name in ("one", "two")]
+    shards = [[f["blake3"] for f in files if f["name"].endswith(".arrow")] for files in contents]
+    assert second.totals.packed == 201 and shards[0] == shards[1] != []
+    transformers = pytest.importorskip("transformers")
+    loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "one"))
+    assert loaded.get_chat_template(tools=row["tools"]) == tool_use
+    assert loaded.get_chat_template() == default
 
 
 def test_other_threads_run_meanwhile(

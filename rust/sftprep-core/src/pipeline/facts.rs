@@ -104,22 +104,33 @@ fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo {
     }
 }
 
-/// The last part of a path: names in a manifest must not depend on where things lie.
+/// The last part of a path, or the hub's name for it: names in a manifest must not depend on where
+/// things lie.
 fn short_name(name: &str) -> String {
     let path = Path::new(name);
-    let file = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy();
-    let parent = path
-        .parent()
-        .and_then(Path::file_name)
-        .unwrap_or_default()
-        .to_string_lossy();
-    if file == "tokenizer.json" && !parent.is_empty() {
-        parent.into_owned()
+    let folder = match path.parent() {
+        Some(parent) if path.ends_with("tokenizer.json") && parent.file_name().is_some() => parent,
+        _ => path,
+    };
+    let text = |path: Option<&Path>| {
+        let file = path.and_then(Path::file_name).unwrap_or_default();
+        file.to_string_lossy().into_owned()
+    };
+    // huggingface_hub's cache: models--ORG--NAME/snapshots/COMMIT
+    let snapshots = folder.parent().filter(|it| it.ends_with("snapshots"));
+    let repository = text(snapshots.and_then(Path::parent));
+    if let Some(repository) = repository.strip_prefix("models--") {
+        return format!(
+            "{}@{}",
+            repository.replacen("--", "/", 1),
+            text(Some(folder))
+        );
+    }
+    let last = text(Some(folder));
+    if last.is_empty() {
+        name.to_owned()
     } else {
-        file.into_owned()
+        last
     }
 }
 
@@ -139,22 +150,49 @@ pub(super) fn keep_model_files(
         json!("PreTrainedTokenizerFast"),
     );
     config.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
+    let mut template_file = None;
+    if let Ok(templates) = &recipe.templates {
+        let default = &templates.default.source;
+        match &templates.tool_use {
+            None => template_file = Some(default),
+            // a file of its own would hide the list
+            Some(tool_use) => {
+                let named = json!([
+                    {"name": "default", "template": **default},
+                    {"name": "tool_use", "template": *tool_use.source},
+                ]);
+                config.insert("chat_template".to_owned(), named);
+            }
+        }
+    }
     let config = serde_json::to_vec_pretty(&config)
         .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
     let mut kept = vec![
         keep_file(dir, "tokenizer.json", &assets.tokenizer_json)?,
         keep_file(dir, "tokenizer_config.json", &config)?,
     ];
-    if let Ok(templates) = &recipe.templates {
-        kept.push(keep_file(
-            dir,
-            "chat_template.jinja",
-            templates.default.source.as_bytes(),
-        )?);
-        if let Some(tool_use) = &templates.tool_use {
-            let source = tool_use.source.as_bytes();
-            kept.push(keep_file(dir, "chat_template.tool_use.jinja", source)?);
-        }
+    if let Some(source) = template_file {
+        kept.push(keep_file(dir, "chat_template.jinja", source.as_bytes())?);
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn names_do_not_tell_where_things_lie() {
+        let snapshot = "/home/me/.cache/hub/models--org--a--b/snapshots/0a1b";
+        for (path, name) in [
+            ("builtin", "builtin"),
+            ("/models/qwen", "qwen"),
+            ("/models/qwen/", "qwen"),
+            ("/models/qwen/tokenizer.json", "qwen"),
+            ("tokenizer.json", "tokenizer.json"),
+            (snapshot, "org/a--b@0a1b"),
+        ] {
+            assert_eq!(short_name(path), name, "{path}");
+        }
+    }
 }
