@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ __all__ = [
     "PackJob",
     "PackPlan",
     "RowReader",
+    "Segment",
     "Tokenizer",
+    "TracedText",
     "__version__",
     "_provoke",
     "audit",
@@ -179,6 +181,21 @@ class ChatTemplate:
             ConfigError: if an argument is not JSON-like.
         """
 
+    def render_traced(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        **kwargs: object,
+    ) -> TracedText:
+        """The same text with the origin of every byte.
+
+        Raises:
+            TemplateError: if the template raises, or uses something that is not there.
+            ConfigError: if an argument is not JSON-like.
+        """
+
     @property
     def source(self) -> str:
         """Template source."""
@@ -188,6 +205,69 @@ class ChatTemplate:
         """Variables such as ``bos_token``."""
 
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class TracedText:
+    """A rendered text with the origin of every byte."""
+
+    @property
+    def text(self) -> str:
+        """The text, equal to that of :meth:`ChatTemplate.render`."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Partition of the text's UTF-8 bytes, in order."""
+
+@final
+class Segment:
+    """A stretch of a rendered text with one origin."""
+
+    @property
+    def start(self) -> int:
+        """First byte of the UTF-8 text."""
+
+    @property
+    def end(self) -> int:
+        """One past the last byte."""
+
+    @property
+    def origin(
+        self,
+    ) -> Literal[
+        "literal",
+        "special_token",
+        "message",
+        "role",
+        "tools",
+        "documents",
+        "variable",
+        "mixed",
+    ]:
+        """What the bytes are: the template's own text (``literal``, ``special_token``), an input
+        (a field of a ``message``, the ``role`` of one, ``tools``, ``documents``, a template
+        ``variable``), or several inputs that no exact rule tells apart (``mixed``)."""
+
+    @property
+    def message(self) -> int | None:
+        """Index of the message that the bytes came from."""
+
+    @property
+    def field(self) -> str | None:
+        """The field of the message, such as ``content`` or ``tool_calls[0].function.name``; for
+        other inputs the name of the variable."""
+
+    @property
+    def chars(self) -> tuple[int, int] | None:
+        """First character of the field, and one past the last, that the bytes are an exact copy
+        of; ``None`` where they are not one."""
+
+    @property
+    def owner(self) -> int | None:
+        """Index of the message that the bytes were written for, literals included."""
+
+    @property
+    def generation(self) -> bool:
+        """Whether the bytes lie inside of ``{% generation %}``."""
 
 @final
 class Encoder:
@@ -271,8 +351,10 @@ class EncodedRow:
         """Partition of the text's UTF-8 bytes: start, end, kind, message index, trained."""
 
     @property
-    def mask_method(self) -> str:
-        """How it was proved what the assistant wrote; empty where no proof was needed."""
+    def mask_method(self) -> dict[int, str]:
+        """Message index of each assistant turn -> how it was proved what the assistant wrote
+        there (the words are explained in docs/learn/masks.md); empty for rows without a template.
+        """
 
     def __len__(self) -> int: ...
 

@@ -1,7 +1,8 @@
 """The options of a run, mirrored from the Rust core, which validates them once more.
 
 Five frozen sections make a :class:`PackConfig`; it crosses to the core as one JSON string and
-lands in the manifest, so that ``sftprep pack --config packs/sftprep.manifest.json`` repeats a run.
+lands in the manifest, so that ``sftprep pack INPUT... --config packs/sftprep.manifest.json``
+repeats a run: the manifest knows everything but where the inputs lie.
 A test compares names, types, choices and defaults on both sides.
 """
 

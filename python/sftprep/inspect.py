@@ -11,6 +11,8 @@ import codecs
 import unicodedata
 from typing import TYPE_CHECKING
 
+from sftprep.totals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -65,7 +67,8 @@ def view(
     trained = sum(label >= 0 for label in labels)
     yield (
         f"row {index}: {len(ids):,} of {rows.max_len:,} tokens "
-        f"({len(ids) / rows.max_len:.1%} full), {trained:,} trained, {len(documents)} documents"
+        f"({len(ids) / rows.max_len:.1%} full), {trained:,} trained, "
+        f"{counted(len(documents), 'document')}"
     )
     for number, each in enumerate(documents):
         if document not in {None, number}:

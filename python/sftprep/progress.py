@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _INTERVAL_SECONDS = 5.0
+_LAST_STAGE = "done"
 _BILLION, _MILLION, _THOUSAND = 1e9, 1e6, 1e3
 
 
@@ -105,7 +106,8 @@ class _Timed(Quiet):
     def due(self, progress: Progress) -> bool:
         """Whether an interval has passed, the stage has changed, or the job has ended."""
         now = time.monotonic()
-        changed = progress.stage != self._stage and progress.rows > 0
+        # A job enters its last stage just before it ends: one line says both.
+        changed = progress.stage not in {self._stage, _LAST_STAGE} and progress.rows > 0
         if not (progress.done or changed or now - self._printed >= self._interval):
             return False
         self._printed, self._stage = now, progress.stage
@@ -232,7 +234,8 @@ def human(number: float) -> str:
 
 def _counts(progress: Progress, rows_per_second: float, tokens_per_second: float) -> str:
     parts = [
-        f"{human(progress.rows)} rows ({human(rows_per_second)}/s)",
+        f"{human(progress.rows)} {'row' if progress.rows == 1 else 'rows'} "
+        f"({human(rows_per_second)}/s)",
         f"{human(progress.tokens)} tokens ({human(tokens_per_second)}/s)",
     ]
     if progress.rejected:

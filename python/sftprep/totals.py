@@ -99,10 +99,18 @@ def by_source(totals: Iterable[tuple[str, Totals]]) -> list[str]:
     ]
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def packing_line(packing: Mapping[str, Any]) -> str:
     """How full the packed rows are, in one line."""
+    room = f"of at most {packing['max_len']:,} tokens by {packing['strategy']}"
+    if not packing["rows"]:
+        return f"no row {room}: nothing was left to pack"
     return (
-        f"{packing['rows']:,} rows of at most {packing['max_len']:,} tokens by "
-        f"{packing['strategy']}: {float(packing['fill'] or 0):.3%} full, "
-        f"lower bound {packing['lower_bound']:,} rows, gap {float(packing['gap'] or 0):.3%}"
+        f"{counted(packing['rows'], 'row')} {room}: {float(packing['fill'] or 0):.3%} full, "
+        f"lower bound {counted(packing['lower_bound'], 'row')}, "
+        f"gap {float(packing['gap'] or 0):.3%}"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_the_arrays_are_writable_int32(encoder: sftprep.Encoder) -> None:
     for values in (x.input_ids, x.labels):
         assert values.dtype == np.int32
         assert values.flags.writeable
-    assert x.mask_method
+    assert x.mask_method == {2: "origin"}
 
 
 def test_rows_come_as_mappings_text_or_bytes(encoder: sftprep.Encoder) -> None:
@@ -199,3 +200,20 @@ def test_render_is_the_text_without_labels(encoder: sftprep.Encoder) -> None:
     question = {"messages": row["messages"][:2]}
     prompt = encoder.render(question, add_generation_prompt=True)
     assert prompt == encoder.render(question) + "<|im_start|>assistant\n"
+
+
+def test_an_encoder_is_shared_by_threads(encoder: sftprep.Encoder) -> None:
+    rows = [conversation(index, 1 + index % 4) for index in range(200)]
+    expected = [encoder.encode(row).labels.tolist() for row in rows]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            found = pool.map(lambda row: encoder.encode(row).labels.tolist(), rows)
+            assert list(found) == expected
+
+
+def test_a_refused_row_leaves_no_trace(encoder: sftprep.Encoder) -> None:
+    expected = encoder.encode(conversation(3)).labels.tolist()
+    for _ in range(3):
+        with pytest.raises(LabelError):
+            encoder.encode({"messages": [{"role": "user", "content": "hello"}]})
+        assert encoder.encode(conversation(3)).labels.tolist() == expected

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sftprep.progress import Bar, JsonLines, Lines, Progress, Quiet, choose, describe, human
+from sftprep.totals import counted, packing_line
 
 HALF = Progress(
     stage="map", rows=1200, rejected=3, tokens=4_500_000, bytes_read=50, bytes_total=100
@@ -25,6 +26,7 @@ def test_a_line_says_where_how_much_and_how_fast() -> None:
     line = describe(HALF, 300.0, 1.5e6)
     assert line == "map  50%: 1.2k rows (300/s), 4.5M tokens (1.5M/s), 3 rejected"
     assert "%" not in describe(Progress(stage="map", bytes_read=50), 0, 0)
+    assert describe(Progress(stage="map", rows=1), 0, 0) == "map: 1 row (0/s), 0 tokens (0/s)"
 
 
 def test_a_pipe_gets_one_line_per_interval_and_stage() -> None:
@@ -34,12 +36,28 @@ def test_a_pipe_gets_one_line_per_interval_and_stage() -> None:
     for _ in range(10):
         lines.update(HALF)
     lines.update(Progress(stage="write", rows=1200))
-    lines.update(Progress(stage="write", rows=1200, done=True))
+    lines.update(Progress(stage="done", rows=1200))
+    lines.update(Progress(stage="done", rows=1200, done=True))
     assert [line.split()[0].rstrip(":") for line in stream.getvalue().splitlines()] == [
         "map",
         "write",
-        "write",
+        "done",
     ]
+
+
+def test_one_is_one_and_nothing_is_not_full() -> None:
+    packing = {
+        "rows": 0,
+        "max_len": 1024,
+        "strategy": "bfd",
+        "fill": 1.0,
+        "lower_bound": 0,
+        "gap": 0,
+    }
+    assert "full" not in packing_line(packing)
+    line = packing_line(packing | {"rows": 1, "fill": 0.5, "lower_bound": 1})
+    assert line.startswith("1 row of at most 1,024 tokens by bfd: 50.000% full, lower bound 1 row,")
+    assert counted(2000, "file") == "2,000 files"
 
 
 def test_json_lines_are_json() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import pickle
+import re
 from collections import OrderedDict
 from enum import IntEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -186,3 +189,88 @@ def test_it_pickles() -> None:
     assert copy.render([]) == template.render([]) == "<s>09"
     assert copy.source == template.source
     assert copy.special_tokens == {"bos_token": "<s>"}
+
+
+def value_at(message: dict[str, Any], path: str) -> Any:  # noqa: ANN401 - whatever is there
+    """The value at a path such as ``tool_calls[0].function.name``."""
+    value: Any = message
+    for step in re.findall(r"[^.\[\]]+", path):
+        value = value[int(step)] if isinstance(value, list) else value[step]
+    return value
+
+
+CALLS = [{"type": "function", "function": {"name": "look", "arguments": {"at": "ü 🙂"}}}]
+TRACED = [
+    *MESSAGES,
+    {"role": "assistant", "content": "Größe 🙂 <b>", "reasoning": "hm", "tool_calls": CALLS},
+]
+
+
+def test_every_byte_of_a_traced_text_has_its_origin() -> None:
+    source = (
+        "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.reasoning_content }}"
+        "{{ m.content | upper }}|{{ m.content[1:] }}"
+        "{% for c in m.tool_calls %}{{ c.function.name }}{{ c.function.arguments | tojson }}"
+        "{% endfor %}</>{% endfor %}{{ extra }}{{ tools | tojson }}"
+    )
+    template = sftprep.ChatTemplate(source, special_tokens={"bos_token": "<s>"})
+    traced = template.render_traced(TRACED, tools=[{"name": "f"}], extra="e")
+    assert traced.text == template.render(TRACED, tools=[{"name": "f"}], extra="e")
+    raw, at, seen = traced.text.encode(), 0, set()
+    for segment in traced.segments:
+        assert segment.start == at < segment.end
+        at = segment.end
+        seen.add((segment.origin, segment.field))
+        if segment.chars is not None:
+            assert segment.message is not None
+            field = value_at(TRACED[segment.message], str(segment.field))
+            first, last = segment.chars
+            assert field[first:last].encode() == raw[segment.start : segment.end], segment
+        if segment.origin in {"literal", "special_token", "variable", "tools"}:
+            assert segment.message is None
+    assert at == len(raw)
+    assert seen >= {
+        ("literal", None),
+        ("special_token", None),
+        ("role", "role"),
+        ("message", "content"),
+        ("message", "reasoning"),
+        ("message", "tool_calls[0].function.name"),
+        ("variable", "extra"),
+        ("tools", "tools"),
+    }
+    copied = [
+        it for it in traced.segments if it.message == 3 and it.field == "content" and it.chars
+    ]
+    assert [it.chars for it in copied][-1] == (1, len("Größe 🙂 <b>"))
+    assert "messages[3].content[1:" in repr(copied[-1])
+    assert all(it.owner == it.message for it in traced.segments if it.origin == "message")
+
+
+def test_traced_text_of_real_templates_is_exact(data: Path) -> None:
+    rows = [
+        json.loads(line)
+        for line in (data / "conversations.jsonl").read_text("utf-8").split("\n")
+        if line
+    ]
+    copied = 0
+    for path in sorted((data / "chat_templates").glob("*.jinja"))[::10]:
+        template = sftprep.ChatTemplate(path.read_text("utf-8"), {"bos_token": "<s>"})
+        for row in rows:
+            try:
+                traced = template.render_traced(row["messages"], row.get("tools"))
+            except sftprep.TemplateError:
+                continue
+            raw = traced.text.encode()
+            assert [it.start for it in traced.segments] == [
+                0,
+                *(it.end for it in traced.segments[:-1]),
+            ][: len(traced.segments)]
+            for it in traced.segments:
+                if it.chars is None:
+                    continue
+                assert it.message is not None
+                field = value_at(row["messages"][it.message], str(it.field))
+                assert field[it.chars[0] : it.chars[1]].encode() == raw[it.start : it.end], it
+                copied += 1
+    assert copied > 1000

@@ -38,14 +38,22 @@ def run(options: argparse.Namespace) -> int:
 
 def lines(dataset: str, report: dict[str, Any]) -> list[str]:
     """The report for people."""
-    seen = (
-        f"{report['rows']:,} rows, {report['documents']:,} documents, {report['turns']:,} trained "
-        f"turns, {report['trained_tokens']:,} trained tokens, "
-        f"{report['straddling_tokens']:,} at an edge"
+    from sftprep.totals import counted
+
+    seen = ", ".join(
+        [
+            counted(report["rows"], "row"),
+            counted(report["documents"], "document"),
+            counted(report["turns"], "trained turn"),
+            counted(report["trained_tokens"], "trained token"),
+            f"{report['straddling_tokens']:,} at an edge",
+        ]
     )
     found = [f"{'ok' if report['ok'] else 'wrong'}: {dataset} ({seen})"]
     found += [f"  not checked: {what}" for what in report["skipped"]]
-    found += [f"  {check}: {count:,} findings" for check, count in report["counts"].items()]
+    found += [
+        f"  {check}: {counted(count, 'finding')}" for check, count in report["counts"].items()
+    ]
     for finding in report["findings"]:
         found.append(f"  {finding['check']}: {_place(finding)}: {finding['what']}")
     hidden = sum(report["counts"].values()) - len(report["findings"])

@@ -153,13 +153,14 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     """The report for people."""
     from dataclasses import asdict
 
-    from sftprep.totals import by_source, packing_line, table
+    from sftprep.totals import by_source, counted, packing_line, table
 
     seconds = sum(report.seconds.values())
     written = (
         "dry run: nothing was written"
         if dry_run
-        else f"wrote {report.out}: {report.shards} shards, {report.bytes_written:,} bytes"
+        else f"wrote {report.out}: {counted(report.shards, 'shard')}, "
+        f"{counted(report.bytes_written, 'byte')}"
     )
     shown = report.sources[:_SHOWN_SOURCES]
     lines = [

@@ -105,5 +105,5 @@ def masked(row: EncodedRow, color: bool) -> str:
         )
     ]
     trained = int((row.labels >= 0).sum())
-    facts = {"tokens": len(row.input_ids), "trained": trained, "method": row.mask_method}
+    facts = {"tokens": len(row.input_ids), "trained": trained, "methods": row.mask_method}
     return f"{''.join(pieces)}\n{json.dumps(facts)}\n{legend(color)}"

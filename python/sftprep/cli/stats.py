@@ -55,12 +55,13 @@ def collect(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def lines(stats: dict[str, Any]) -> list[str]:
     """The statistics for people."""
-    from sftprep.totals import Totals, by_source, packing_line, table
+    from sftprep.totals import Totals, by_source, counted, packing_line, table
 
     sources = [(entry["name"], Totals.from_dict(entry)) for entry in stats["sources"]]
     template = stats["template"] or "no template"
     return [
-        f"{stats['tokenizer']}, {template}, {stats['shards']} shards, {stats['bytes']:,} bytes",
+        f"{stats['tokenizer']}, {template}, {counted(stats['shards'], 'shard')}, "
+        f"{counted(stats['bytes'], 'byte')}",
         packing_line(stats["packing"]),
         "",
         *table(Totals.from_dict(stats["totals"])),

@@ -50,9 +50,11 @@ def run(options: argparse.Namespace) -> int:
 
 def lines(dataset: str, report: dict[str, Any]) -> list[str]:
     """The report for people."""
+    from sftprep.totals import counted
+
     seen = (
-        f"{report['files']:,} files, {report['bytes_hashed']:,} bytes hashed, "
-        f"{report['rows_checked']:,} rows checked"
+        f"{counted(report['files'], 'file')}, {counted(report['bytes_hashed'], 'byte')} hashed, "
+        f"{counted(report['rows_checked'], 'row')} checked"
     )
     if report["ok"]:
         return [f"ok: {dataset} ({seen})"]

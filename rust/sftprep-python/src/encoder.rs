@@ -1,6 +1,7 @@
 //! `Encoder`: one row to tokens and labels, as `pack` does it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -9,7 +10,9 @@ use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error, Reject};
 use sftprep_core::format::Parser;
 use sftprep_core::json::{self, JsonNotes};
-use sftprep_core::pipeline::{Failure, Prepared, Recipe, Worker, compile, template_failure};
+use sftprep_core::pipeline::{
+    Failure, Prepared, Recipe, Worker, WorkerState, compile, template_failure,
+};
 use sftprep_core::types::{Conversation, NO_MESSAGE, Sample};
 use sftprep_template::{Data, Request};
 
@@ -24,6 +27,8 @@ use crate::value::to_data;
 #[pyclass(frozen, module = "sftprep")]
 pub(crate) struct Encoder {
     recipe: Arc<Recipe>,
+    /// What workers of earlier calls learned; as many as calls were made at one time.
+    states: Mutex<Vec<WorkerState>>,
 }
 
 #[pymethods]
@@ -63,9 +68,7 @@ impl Encoder {
             let inner = Arc::clone(&tokenizer.inner);
             let eos = &assets.eos_ids;
             let recipe = Recipe::from_parts(inner, templates, special_tokens, eos, &config)?;
-            Ok(Self {
-                recipe: Arc::new(recipe),
-            })
+            Ok(Self::of(recipe))
         })
     }
 
@@ -74,9 +77,7 @@ impl Encoder {
     fn from_config(py: Python<'_>, json: &str) -> PyResult<Self> {
         detached(py, || {
             let (recipe, _) = Recipe::load(&PackConfig::from_json(json)?)?;
-            Ok(Self {
-                recipe: Arc::new(recipe),
-            })
+            Ok(Self::of(recipe))
         })
     }
 
@@ -85,9 +86,7 @@ impl Encoder {
         let row = GivenRow::new(row)?;
         let prepared = detached(py, || {
             let sample = self.sample(&row).map_err(|error| row.place(error))?;
-            let mut worker = Worker::new(&self.recipe);
-            worker
-                .prepare(&sample)
+            self.with_worker(|worker| worker.prepare(&sample))
                 .map_err(|failure| row.place(of_failure(failure)))
         })?;
         EncodedRow::new(py, prepared)
@@ -124,6 +123,24 @@ impl Encoder {
 }
 
 impl Encoder {
+    fn of(recipe: Recipe) -> Self {
+        Self {
+            recipe: Arc::new(recipe),
+            states: Mutex::default(),
+        }
+    }
+
+    /// Calls `work` with a worker that knows what those before it learned.
+    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker<'_>) -> T) -> T {
+        let states = || self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = states().pop().unwrap_or_default();
+        let mut worker = Worker::resume(&self.recipe, state);
+        let done = work(&mut worker);
+        let state = worker.into_state();
+        states().push(state);
+        done
+    }
+
     fn sample(&self, row: &GivenRow) -> Result<Sample, Error> {
         let mut notes = JsonNotes::default();
         let data = match &row.data {
@@ -235,8 +252,8 @@ pub(crate) struct EncodedRow {
     text: String,
     /// Partition of the text's bytes: start, end, kind, message index, trained.
     spans: Vec<SpanTuple>,
-    /// How it was proved what the assistant wrote.
-    mask_method: String,
+    /// Message of each assistant turn, and how it was proved what the assistant wrote there.
+    mask_method: BTreeMap<u32, &'static str>,
 }
 
 #[pymethods]
@@ -264,14 +281,12 @@ impl EncodedRow {
                 span.trained,
             )
         });
-        let mut methods = prepared.methods;
-        methods.dedup();
         Ok(Self {
             input_ids: array(py, &ids)?.unbind(),
             labels: array(py, &prepared.example.labels())?.unbind(),
             spans: spans.collect(),
             text: prepared.text,
-            mask_method: methods.join(", "),
+            mask_method: prepared.methods.into_iter().collect(),
         })
     }
 }

@@ -18,6 +18,7 @@ mod rows;
 mod shards;
 mod template;
 mod tokenizer;
+mod trace;
 mod value;
 
 use pyo3::pymodule;
@@ -51,6 +52,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::tokenizer::{Encoding, EncodingBatch, Tokenizer};
+
+    #[pymodule_export]
+    use crate::trace::{Segment, TracedText};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

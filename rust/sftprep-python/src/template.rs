@@ -6,9 +6,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sftprep_core::assets::{self, BUILTIN_TEMPLATES};
 use sftprep_core::pipeline::{CompiledTemplate, Templates, template_failure};
-use sftprep_template::{Clock, Map, Request};
+use sftprep_template::{Clock, Data, Map, Request};
 
 use crate::error::{bad_argument, detached, to_py};
+use crate::trace::TracedText;
 use crate::value::{to_list, to_map};
 
 /// Source of a built-in template.
@@ -75,35 +76,34 @@ impl ChatTemplate {
         documents: Option<&Bound<'_, PyAny>>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<String> {
-        let Some(messages) = to_list(messages, "messages")? else {
-            let error = bad_argument("messages", "messages is None, it must be a list");
-            return Err(to_py(py, &error));
-        };
-        let list = |value: Option<&Bound<'_, PyAny>>, name| match value {
-            Some(value) => to_list(value, name),
-            None => Ok(None),
-        };
-        let tools = list(tools, "tools")?;
-        let documents = list(documents, "documents")?;
-        let kwargs = match kwargs {
-            Some(kwargs) => to_map(kwargs, "kwargs")?,
-            None => Map::new(),
-        };
+        let given = Given::new(py, messages, tools, documents, kwargs)?;
         detached(py, || {
-            let request = Request {
-                messages: &messages,
-                tools: tools.as_deref(),
-                documents: documents.as_deref(),
-                add_generation_prompt,
-                special_tokens: &self.special_tokens,
-                kwargs: &kwargs,
-                clock: self.clock,
-            };
-            self.compiled
-                .template
-                .render(&request)
-                .map_err(|error| template_failure(&error))
+            let request = given.request(self, add_generation_prompt);
+            let text = self.compiled.template.render(&request);
+            text.map_err(|error| template_failure(&error))
         })
+    }
+
+    /// The text of a conversation with the origin of every byte.
+    #[pyo3(signature = (
+        messages, tools = None, add_generation_prompt = false, documents = None, **kwargs
+    ))]
+    fn render_traced(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        add_generation_prompt: bool,
+        documents: Option<&Bound<'_, PyAny>>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<TracedText> {
+        let given = Given::new(py, messages, tools, documents, kwargs)?;
+        let rendered = detached(py, || {
+            let request = given.request(self, add_generation_prompt);
+            let rendered = self.compiled.template.render_traced(&request);
+            rendered.map_err(|error| template_failure(&error))
+        })?;
+        TracedText::new(py, rendered, &given.messages)
     }
 
     /// Template source.
@@ -128,6 +128,54 @@ impl ChatTemplate {
         let source = self.builtin.unwrap_or(&self.compiled.source).to_owned();
         let arguments = (source, self.special_tokens(py)?, self.date.clone());
         Ok((py.get_type::<Self>().into_any(), arguments))
+    }
+}
+
+/// What a template is given, converted.
+struct Given {
+    messages: Vec<Data>,
+    tools: Option<Vec<Data>>,
+    documents: Option<Vec<Data>>,
+    kwargs: Map,
+}
+
+impl Given {
+    fn new(
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        tools: Option<&Bound<'_, PyAny>>,
+        documents: Option<&Bound<'_, PyAny>>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let Some(messages) = to_list(messages, "messages")? else {
+            let error = bad_argument("messages", "messages is None, it must be a list");
+            return Err(to_py(py, &error));
+        };
+        let list = |value: Option<&Bound<'_, PyAny>>, name| match value {
+            Some(value) => to_list(value, name),
+            None => Ok(None),
+        };
+        Ok(Self {
+            messages,
+            tools: list(tools, "tools")?,
+            documents: list(documents, "documents")?,
+            kwargs: match kwargs {
+                Some(kwargs) => to_map(kwargs, "kwargs")?,
+                None => Map::new(),
+            },
+        })
+    }
+
+    fn request<'a>(&'a self, template: &'a ChatTemplate, prompt: bool) -> Request<'a> {
+        Request {
+            messages: &self.messages,
+            tools: self.tools.as_deref(),
+            documents: self.documents.as_deref(),
+            add_generation_prompt: prompt,
+            special_tokens: &template.special_tokens,
+            kwargs: &self.kwargs,
+            clock: template.clock,
+        }
     }
 }
 

@@ -46,6 +46,7 @@ mod parser;
 mod pyformat;
 mod request;
 mod resolve;
+mod source;
 mod spans;
 mod strftime;
 mod template;
@@ -62,9 +63,10 @@ pub use clock::Clock;
 pub use data::{Data, Map};
 pub use error::{ErrorKind, TemplateError};
 pub use request::Request;
+pub use source::leaf_text;
 pub use spans::{
-    Declaration, KindSpan, Labelled, Method, OnDrop, Refusal, Rule, Session, SpanKind, SpanOptions,
-    StartConvention, Turn,
+    Declaration, KindSpan, Labelled, Learned, Method, OnDrop, Refusal, Rule, Session, SpanKind,
+    SpanOptions, StartConvention, Turn,
 };
 pub use template::{ChatTemplate, Origin, Rendered, Segment};
 pub use trace::{Leaf, LeafKind};

@@ -66,7 +66,8 @@ fn size(data: &Data, depth: u32) -> usize {
     }
 }
 
-const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+/// Names under which a message may give its reasoning, the one that wins first.
+pub(crate) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// The message as the template sees it, if that differs from the one given: fields that are
 /// null are dropped, and reasoning is offered under the names that templates read.

@@ -30,7 +30,7 @@ pub use certify::{
 };
 pub use control::{Control, Progress, Stage};
 pub use job::PackJob;
-pub use prepare::{Failure, Prepared, Worker};
+pub use prepare::{Failure, Prepared, Trace, Worker, WorkerState};
 pub use recipe::{CompiledTemplate, Recipe, Templates, compile, template_failure, tokenizer_of};
 pub use report::{PackReport, SourceReport};
 pub use rows::row_parser;

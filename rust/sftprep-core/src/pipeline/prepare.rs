@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sftprep_template::{Labelled, Map, Request, Session, SpanOptions};
+use sftprep_template::{Labelled, Leaf, Learned, Map, Request, Segment, Session, SpanOptions};
 use sftprep_tokenize::{AddedMatch, Encoder, Encoding};
 
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
@@ -21,10 +21,23 @@ pub struct Prepared {
     pub text: String,
     /// Partition of the text.
     pub spans: Vec<ByteSpan>,
-    /// How each assistant turn was proven, in order.
-    pub methods: Vec<&'static str>,
+    /// The message of each assistant turn, in order, and how it was proven.
+    pub methods: Vec<(u32, &'static str)>,
     /// Whether text of the row spelled a control token, and was kept from becoming one.
     pub control_text: bool,
+    /// Where tokens and bytes came from, if the worker keeps that.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// Where the tokens and the bytes of a row came from.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// Bytes of the text that each token covers.
+    pub offsets: Vec<[u32; 2]>,
+    /// Partition of the text by origin; empty for rows without a template.
+    pub segments: Vec<Segment>,
+    /// The input values that the segments name.
+    pub leaves: Vec<Leaf>,
 }
 
 /// Why a row was not prepared.
@@ -50,27 +63,60 @@ pub struct Worker<'r> {
     default: Option<Session<'r>>,
     tool_use: Option<Session<'r>>,
     options: SpanOptions,
+    traces: bool,
     /// What parsing keeps between rows.
     pub(super) notes: JsonNotes,
+}
+
+/// What a worker learned, to be kept where its recipe cannot be borrowed.
+#[derive(Debug, Default)]
+pub struct WorkerState {
+    encoding: Encoding,
+    default: Learned,
+    tool_use: Learned,
 }
 
 impl<'r> Worker<'r> {
     /// A worker with caches of its own.
     pub fn new(recipe: &'r Recipe) -> Self {
+        Self::resume(recipe, WorkerState::default())
+    }
+
+    /// A worker that goes on where another of this recipe left off.
+    pub fn resume(recipe: &'r Recipe, state: WorkerState) -> Self {
         let templates = recipe.templates.as_ref().ok();
-        let session = |compiled: &'r CompiledTemplate| compiled.template.session();
+        let session = |compiled: &'r CompiledTemplate, learned| compiled.template.resume(learned);
+        let tool_use = templates.and_then(|t| t.tool_use.as_ref());
         Self {
             recipe,
             encoder: recipe.tokenizer.encoder(),
-            encoding: Encoding::default(),
-            default: templates.map(|t| session(&t.default)),
-            tool_use: templates.and_then(|t| t.tool_use.as_ref()).map(session),
+            encoding: state.encoding,
+            default: templates.map(|t| session(&t.default, state.default)),
+            tool_use: tool_use.map(|t| session(t, state.tool_use)),
+            traces: false,
             options: SpanOptions {
                 stop_tokens: recipe.stop_tokens.clone(),
                 ..Default::default()
             },
             notes: JsonNotes::default(),
         }
+    }
+
+    /// What it learned.
+    pub fn into_state(self) -> WorkerState {
+        let learned = |session: Option<Session<'_>>| session.map(Session::into_learned);
+        WorkerState {
+            encoding: self.encoding,
+            default: learned(self.default).unwrap_or_default(),
+            tool_use: learned(self.tool_use).unwrap_or_default(),
+        }
+    }
+
+    /// The same worker, which keeps where tokens and bytes came from.
+    #[must_use]
+    pub fn tracing(mut self) -> Self {
+        self.traces = true;
+        self
     }
 
     /// Whether the JSON of rejected rows is wanted.
@@ -100,9 +146,14 @@ impl<'r> Worker<'r> {
             control.accepts(found, rendered, &spans)
         })?;
         let proven = labelled.turns.iter().flatten();
-        let methods = proven.map(|turn| method_name(turn.method)).collect();
+        let methods = proven.map(|turn| (turn.message, method_name(turn.method)));
+        let methods = methods.collect();
         let mut prepared = self.labelled(&spans, refused)?;
         prepared.methods = methods;
+        if let Some(trace) = &mut prepared.trace {
+            trace.segments = labelled.rendered.segments;
+            trace.leaves = labelled.rendered.leaves;
+        }
         prepared.text = labelled.rendered.text;
         prepared.spans = spans;
         Ok(prepared)
@@ -218,9 +269,16 @@ impl<'r> Worker<'r> {
 
     fn labelled(&self, spans: &[ByteSpan], control_text: bool) -> Result<Prepared, Reject> {
         let example = label_tokens(&self.encoding, spans)?;
+        let trace = self.traces.then(|| {
+            Box::new(Trace {
+                offsets: self.encoding.offsets.clone(),
+                ..Trace::default()
+            })
+        });
         Ok(Prepared {
             example,
             control_text,
+            trace,
             ..Prepared::default()
         })
     }

@@ -210,21 +210,40 @@ pub struct Session<'t> {
     stops: HashMap<u64, bool>,
 }
 
+/// What a session learned about its template, to be kept where the template cannot be borrowed.
+#[derive(Debug, Default)]
+pub struct Learned {
+    headers: HashMap<u64, Headers>,
+    stops: HashMap<u64, bool>,
+}
+
 /// Entries kept before the caches start over.
 const MAX_CACHE: usize = 4096;
 
 impl ChatTemplate {
     /// A labeller for this template; one per thread.
     pub fn session(&self) -> Session<'_> {
+        self.resume(Learned::default())
+    }
+
+    /// A labeller that goes on where another for this template left off.
+    pub fn resume(&self, learned: Learned) -> Session<'_> {
+        let Learned { headers, stops } = learned;
         Session {
             template: self,
-            headers: HashMap::new(),
-            stops: HashMap::new(),
+            headers,
+            stops,
         }
     }
 }
 
 impl Session<'_> {
+    /// What was learned about the template.
+    pub fn into_learned(self) -> Learned {
+        let Self { headers, stops, .. } = self;
+        Learned { headers, stops }
+    }
+
     /// Renders a conversation and decides the span of every trained message.
     ///
     /// # Errors
