@@ -18,7 +18,7 @@ from reference.normalise import Refusal, normalise
 
 import sftprep
 
-SAMPLED_PAIRS = 300
+SAMPLED_PAIRS = 1500
 Spans = dict[int, list[tuple[int, int]]]
 Conversation = dict[str, Any]
 
@@ -78,9 +78,6 @@ def encodable(conversation: Conversation) -> Conversation:
         sample_row = normalise(row, "messages")
     except Refusal:
         return out
-    for message in sample_row.messages or []:
-        if message.get("content") is None:
-            message["content"] = ""
     return out | {"messages": sample_row.messages, "tools": sample_row.tools}
 
 

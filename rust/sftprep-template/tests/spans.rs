@@ -24,7 +24,25 @@ fn label(source: &str, messages: &[Data], options: &SpanOptions) -> Labelled {
         end = span.end;
     }
     assert_eq!(end as usize, labelled.rendered.text.len());
+    assert_spoken_spans_lie_in_turns(&labelled);
     labelled
+}
+
+/// What is said to be spoken by a proven turn lies in its ranges: policies train spans by kind.
+fn assert_spoken_spans_lie_in_turns(labelled: &Labelled) {
+    for turn in labelled.turns.iter().flatten() {
+        for span in &labelled.spans {
+            let inside = turn
+                .ranges
+                .iter()
+                .any(|(start, end)| *start <= span.start && span.end <= *end);
+            assert_eq!(
+                span.message == Some(turn.message),
+                inside,
+                "{span:?} {turn:?}"
+            );
+        }
+    }
 }
 
 fn texts(labelled: &Labelled) -> Vec<String> {
@@ -66,6 +84,33 @@ fn chatml_trains_the_answer_and_its_stop_token() {
             .iter()
             .flatten()
             .all(|turn| turn.method == Method::Origin)
+    );
+}
+
+/// GPT-OSS, Kimi K3 and others name the called tool again in the header of its result.
+#[test]
+fn a_tool_name_in_the_header_of_its_result_is_not_the_assistants() {
+    let source = "{% for m in messages %}{% if m.role == 'tool' %}<|start|>functions.\
+                  {{ messages[loop.index0 - 1].tool_calls[0].function.name }}<|message|>\
+                  {{ m.content }}<|end|>{% elif m.tool_calls %}<|start|>assistant to=\
+                  {{ m.tool_calls[0].function.name }}<|message|>\
+                  {{ m.tool_calls[0].function.arguments }}<|call|>{% else %}<|start|>\
+                  {{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}\
+                  {% if add_generation_prompt %}<|start|>assistant{% endif %}";
+    let calling = serde_json::json!({
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}],
+    });
+    let messages = [
+        common::message("user", "warm?"),
+        common::data(&calling),
+        common::message("tool", "yes"),
+        common::message("assistant", "Yes."),
+    ];
+    let labelled = label(source, &messages, &SpanOptions::default());
+    assert_eq!(
+        texts(&labelled),
+        [" to=weather<|message|>{}<|call|>", "<|message|>Yes.<|end|>"]
     );
 }
 

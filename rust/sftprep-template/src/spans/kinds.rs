@@ -10,8 +10,16 @@ pub(super) fn partition(
     turns: &[Result<Turn, Refusal>],
 ) -> Vec<KindSpan> {
     let mut spans: Vec<KindSpan> = Vec::new();
+    let mut proven = vec![false; request.messages.len()];
+    for turn in turns.iter().flatten() {
+        proven[turn.message as usize] = true;
+    }
     for piece in &pieces.list {
-        let kind = outside_kind(request, pieces, piece);
+        let kind = match piece.message {
+            // Behind its turn a message is only quoted, as a tool's name in its result's header.
+            Some(message) if proven[message as usize] => SpanKind::Scaffold,
+            _ => outside_kind(request, pieces, piece),
+        };
         let message = piece.message.filter(|_| kind != SpanKind::Scaffold);
         push(
             &mut spans,
