@@ -1,6 +1,7 @@
 //! The tree a template compiles to. Names are resolved to slots before anything runs.
 
 use crate::filters::Filter;
+use crate::methods::Access;
 use crate::tests::Test;
 
 /// Where a name lives while the template runs.
@@ -61,7 +62,8 @@ pub(crate) enum ExprKind {
     List(Vec<Expr>),
     Tuple(Vec<Expr>),
     Dict(Vec<(Expr, Expr)>),
-    Attr(Box<Expr>, Box<str>),
+    /// With what the name means on a dict, which most objects are.
+    Attr(Box<Expr>, Box<str>, Access),
     Item(Box<Expr>, Box<Expr>),
     Slice(Box<Expr>, Box<[Option<Expr>; 3]>),
     Call(Box<Expr>, Args),
@@ -157,6 +159,8 @@ pub(crate) struct For {
     pub else_scope: Scope,
     /// Slot of `loop`, if the body reads it.
     pub loop_slot: Option<u32>,
+    /// The body may ask for the item before: it is kept.
+    pub keeps_items: bool,
     /// Slots used by body and test, saved around a recursive call.
     pub slots: (u32, u32),
     pub at: u32,

@@ -52,6 +52,19 @@ impl<'t> ValueIter<'t> {
         })
     }
 
+    /// Whether nothing is left, where that is known without running anything.
+    pub(crate) fn is_done(&self) -> Option<bool> {
+        match self {
+            Self::Chars(text, at) => Some(*at >= text.len()),
+            _ => self.len().map(|left| left == 0),
+        }
+    }
+
+    /// Whether taking an item may run a filter or a condition of the template.
+    pub(crate) fn is_lazy(&self) -> bool {
+        matches!(self, Self::Gen(_) | Self::Filtered(..))
+    }
+
     /// How many items are left, where that is known without running anything.
     pub(crate) fn len(&self) -> Option<usize> {
         Some(match self {

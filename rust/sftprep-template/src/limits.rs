@@ -1,6 +1,7 @@
 //! Bounds on the work of one render, so that a hostile template ends in a clear error.
 
 use crate::error::{ErrorKind, Fault, Res};
+use crate::request::Request;
 
 /// Steps allowed without any input; a step is a statement, a loop turn or an item handled.
 const BASE_STEPS: u64 = 4_000_000;
@@ -18,23 +19,40 @@ pub(crate) const MAX_RANGE: usize = 100_000;
 pub(crate) const MAX_CALLS: u32 = 200;
 
 /// What is left of the limits.
+///
+/// The input is measured only when a render has used up what it may do without any: nearly none
+/// does, and measuring walks the whole input.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct Budget<'t> {
     steps: u64,
     bytes: u64,
     max_bytes: u64,
+    unmeasured: Option<&'t Request<'t>>,
     stack_base: usize,
 }
 
-impl Budget {
-    pub(crate) fn for_input(bytes: usize) -> Self {
-        let max_bytes = BASE_BYTES + BYTES_PER_BYTE * bytes as u64;
+impl<'t> Budget<'t> {
+    pub(crate) fn for_request(request: &'t Request<'t>) -> Self {
         Self {
-            steps: BASE_STEPS + STEPS_PER_BYTE * bytes as u64,
-            bytes: max_bytes,
-            max_bytes,
+            steps: BASE_STEPS,
+            bytes: BASE_BYTES,
+            max_bytes: BASE_BYTES,
+            unmeasured: Some(request),
             stack_base: stack_address(),
         }
+    }
+
+    /// Adds what the input allows, once; whether it did.
+    #[cold]
+    fn extend(&mut self) -> bool {
+        let Some(request) = self.unmeasured.take() else {
+            return false;
+        };
+        let input = request.input_bytes() as u64;
+        self.steps += STEPS_PER_BYTE * input;
+        self.bytes += BYTES_PER_BYTE * input;
+        self.max_bytes += BYTES_PER_BYTE * input;
+        true
     }
 
     #[inline]
@@ -44,8 +62,16 @@ impl Budget {
                 self.steps = left;
                 Ok(())
             }
-            None => Err(out_of_steps()),
+            None => self.more_steps(count),
         }
+    }
+
+    #[cold]
+    fn more_steps(&mut self, count: usize) -> Res<()> {
+        if self.extend() {
+            return self.steps(count);
+        }
+        Err(out_of_steps())
     }
 
     #[inline]
@@ -55,16 +81,26 @@ impl Budget {
                 self.bytes = left;
                 Ok(())
             }
-            None => Err(self.out_of_bytes()),
+            None => self.more_bytes(count),
         }
     }
 
+    #[cold]
+    fn more_bytes(&mut self, count: usize) -> Res<()> {
+        if self.extend() {
+            return self.bytes(count);
+        }
+        Err(self.out_of_bytes())
+    }
+
     /// Fails if `count` more bytes would not be allowed; does not count them.
-    pub(crate) fn would_exceed(&self, count: usize) -> Res<()> {
-        if count as u64 > self.bytes {
-            Err(self.out_of_bytes())
-        } else {
+    pub(crate) fn would_exceed(&mut self, count: usize) -> Res<()> {
+        if count as u64 <= self.bytes {
             Ok(())
+        } else if self.extend() {
+            self.would_exceed(count)
+        } else {
+            Err(self.out_of_bytes())
         }
     }
 

@@ -1,6 +1,7 @@
 //! Markup, the text that `|safe` makes: joining it with plain text escapes the plain text.
 
-use crate::text::{Out, Str, Tag, merge_tags};
+use crate::out::{Out, merge_tags};
+use crate::text::{Str, Tag};
 
 fn entity(c: char) -> Option<&'static str> {
     Some(match c {

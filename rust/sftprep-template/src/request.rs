@@ -1,5 +1,7 @@
 //! What is rendered, prepared as `apply_chat_template` prepares it.
 
+use std::sync::Arc;
+
 use crate::clock::Clock;
 use crate::data::{Data, Map};
 
@@ -69,17 +71,40 @@ fn size(data: &Data, depth: u32) -> usize {
 /// Names under which a message may give its reasoning, the one that wins first.
 pub(crate) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
+/// The messages that the template sees otherwise than they were given.
+pub(crate) struct Prepared(Vec<Option<Data>>);
+
+impl Prepared {
+    pub(crate) fn message(&self, index: usize) -> Option<&Data> {
+        self.0.get(index)?.as_ref()
+    }
+}
+
+/// Prepares messages as `apply_chat_template` does; takes no memory where all stay as they are.
+pub(crate) fn prepare(messages: &[Data]) -> Prepared {
+    let mut prepared = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        if let Some(changed) = prepare_message(message) {
+            prepared.resize(index, None);
+            prepared.push(Some(changed));
+        }
+    }
+    Prepared(prepared)
+}
+
 /// The message as the template sees it, if that differs from the one given: fields that are
 /// null are dropped, and reasoning is offered under the names that templates read.
-pub(crate) fn prepare_message(message: &Data) -> Option<Data> {
+fn prepare_message(message: &Data) -> Option<Data> {
     let map = message.as_map()?;
+    let differs = |(key, value): (&Arc<str>, &Data)| {
+        matches!(value, Data::Null) || REASONING.contains(&&**key)
+    };
+    if !map.iter().any(differs) {
+        return None;
+    }
     let reasoning = REASONING
         .iter()
         .find_map(|name| map.get(name).filter(|value| !matches!(value, Data::Null)));
-    let has_null = map.iter().any(|(_, value)| matches!(value, Data::Null));
-    if !has_null && reasoning.is_none() {
-        return None;
-    }
     let mut prepared = Map::new();
     // The reference builds {"thinking": r, **message, "reasoning_content": r}: the message's
     // own `thinking` keeps first place but wins.

@@ -11,7 +11,7 @@ use crate::ast::{
     Args, Expr, ExprKind, For, Init, Macro, Name, Program, Scope, Stmt, Target, VarRef,
 };
 use crate::error::{ErrorKind, Fault, Res};
-use crate::walk::mentions;
+use crate::walk::{mentions, reads_previous_item};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Load {
@@ -375,6 +375,7 @@ impl Resolver {
         self.analyze_all(&node.body, false);
         node.body_scope = self.finish_scope();
         node.loop_slot = uses_loop.then(|| self.slot_of("loop"));
+        node.keeps_items = reads_previous_item(&node.body);
         self.resolve_target(&mut node.target);
         let result = self.resolve_all(&mut node.body, false);
         self.scopes.pop();
@@ -450,7 +451,7 @@ impl Resolver {
                 self.resolve_expr(key, soft)?;
                 self.resolve_expr(value, soft)
             }),
-            ExprKind::Attr(inner, _)
+            ExprKind::Attr(inner, _, _)
             | ExprKind::Neg(inner)
             | ExprKind::Pos(inner)
             | ExprKind::Not(inner) => self.resolve_expr(inner, soft),

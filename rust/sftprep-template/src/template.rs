@@ -4,8 +4,10 @@ use crate::ast::{ExprKind, Program};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
-use crate::request::{Request, prepare_message};
-use crate::text::{GENERATION, INEXACT, LEAF, OWNER_MASK, Out, SPECIAL, Str};
+use crate::out::Out;
+use crate::request::{Prepared, Request, prepare};
+use crate::scratch::Scratch;
+use crate::text::{GENERATION, INEXACT, LEAF, OWNER_MASK, Run, SPECIAL, Str};
 use crate::trace::{Leaf, LeafKind, Leaves};
 use crate::value::{Func, Undef, Value};
 use crate::{lexer, parser, resolve, walk};
@@ -82,7 +84,7 @@ impl ChatTemplate {
     /// # Errors
     /// Where the reference raises, or a limit is exceeded.
     pub fn render(&self, request: &Request<'_>) -> Result<String, TemplateError> {
-        self.run(request, false, |out, _| out.text)
+        self.run(request, false, |out, _| out.text.as_str().to_owned())
     }
 
     /// The same text with the origin of every byte.
@@ -97,37 +99,28 @@ impl ChatTemplate {
         &self,
         request: &Request<'_>,
         trace: bool,
-        done: impl FnOnce(Out, &Leaves<'_>) -> R,
+        done: impl FnOnce(&Out, &mut Leaves<'_>) -> R,
     ) -> Result<R, TemplateError> {
         let result = check_request(request).and_then(|()| {
-            let prepared: Vec<Option<Data>> =
-                request.messages.iter().map(prepare_message).collect();
-            let mut leaves = Leaves::new(trace, request.messages.len());
-            let context = self.context(request, &prepared, &mut leaves);
-            let bytes = request.input_bytes();
+            let prepared = prepare(request.messages);
+            let mut scratch = Scratch::take();
+            let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
+            let mut context = scratch.context();
+            let names = self.program.names.iter();
+            context.extend(names.map(|name| variable(name, request, &prepared, &mut leaves)));
             let mut interp =
-                Interp::new(&self.program, leaves, context, trace, bytes, request.clock);
-            interp.run(&self.program)?;
-            let out = std::mem::take(&mut interp.out);
-            if out.text.len() > u32::MAX as usize / 2 {
-                return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
-            }
-            Ok(done(out, &interp.leaves))
+                Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
+            let result = interp.run(&self.program).and_then(|()| {
+                if interp.out.text.len() > u32::MAX as usize / 2 {
+                    return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
+                }
+                Ok(done(&interp.out, &mut interp.leaves))
+            });
+            let out = interp.end(&mut scratch);
+            scratch.keep(out);
+            result
         });
         result.map_err(|fault| TemplateError::new(fault, &self.name, &self.source))
-    }
-
-    /// The variables of the request, in the order in which the program names them.
-    fn context<'t>(
-        &'t self,
-        request: &'t Request<'_>,
-        prepared: &'t [Option<Data>],
-        leaves: &mut Leaves<'t>,
-    ) -> Vec<Value<'t>> {
-        let names = self.program.names.iter();
-        names
-            .map(|name| variable(name, request, prepared, leaves))
-            .collect()
     }
 
     /// Whether the template marks the assistant's text with `{% generation %}`.
@@ -165,7 +158,7 @@ impl ChatTemplate {
 /// `part['type']` or `part.type`, as templates that walk content parts compare it.
 fn is_text_key(kind: &ExprKind) -> bool {
     match kind {
-        ExprKind::Attr(_, name) => &**name == "type",
+        ExprKind::Attr(_, name, _) => &**name == "type",
         ExprKind::Item(_, index) => matches!(&index.kind, ExprKind::Str(key) if &**key == "type"),
         _ => false,
     }
@@ -207,7 +200,7 @@ fn check_request(request: &Request<'_>) -> Res<()> {
 fn variable<'t>(
     name: &'t str,
     request: &'t Request<'_>,
-    prepared: &'t [Option<Data>],
+    prepared: &'t Prepared,
     leaves: &mut Leaves<'t>,
 ) -> Value<'t> {
     if let Some(value) = request.kwargs.get(name) {
@@ -228,11 +221,11 @@ fn variable<'t>(
     };
     match name {
         "messages" => {
-            let given = request.messages.iter().zip(prepared).enumerate();
+            let given = request.messages.iter().enumerate();
             Value::list(
                 given
-                    .map(|(index, (message, prepared))| {
-                        let message = prepared.as_ref().unwrap_or(message);
+                    .map(|(index, given)| {
+                        let message = prepared.message(index).unwrap_or(given);
                         Value::Data(message, leaves.message(index))
                     })
                     .collect(),
@@ -254,28 +247,11 @@ fn variable<'t>(
 }
 
 /// Turns runs into segments with a table of the leaves that occur.
-fn finish(out: Out, leaves: &Leaves<'_>) -> Rendered {
+fn finish(out: &Out, leaves: &mut Leaves<'_>) -> Rendered {
     let mut table: Vec<Leaf> = Vec::new();
-    // Origins of the leaves of the table: a field that is read twice has two of them.
-    let mut known: Vec<u32> = Vec::with_capacity(leaves.message_count() * 2);
-    table.reserve(leaves.message_count() * 2);
-    let mut segments: Vec<Segment> = Vec::with_capacity(out.runs.len());
-    for run in &out.runs {
+    let segment = |run: &Run| {
         let origin = match run.origin {
-            origin if origin & LEAF != 0 => {
-                let recent = known.iter().rev().take(64);
-                let found = recent
-                    .enumerate()
-                    .find(|(_, old)| leaves.same_leaf(**old, origin));
-                let id = if let Some((back, _)) = found {
-                    (known.len() - 1 - back) as u32
-                } else {
-                    table.push(leaves.describe(origin));
-                    known.push(origin);
-                    known.len() as u32 - 1
-                };
-                Origin::Leaf(id)
-            }
+            origin if origin & LEAF != 0 => Origin::Leaf(leaves.number(origin, &mut table)),
             SPECIAL => Origin::SpecialToken,
             _ => Origin::Literal,
         };
@@ -284,17 +260,17 @@ fn finish(out: Out, leaves: &Leaves<'_>) -> Rendered {
             (0 | 1, _) => None,
             (tag, _) => Some(tag - 2),
         };
-        let segment = Segment {
+        Segment {
             end: run.end,
             origin,
             owner,
             generation: run.tag & GENERATION != 0,
             source_start: (run.src != INEXACT && origin != Origin::Literal).then_some(run.src),
-        };
-        segments.push(segment);
-    }
+        }
+    };
+    let segments = out.runs.iter().map(segment).collect();
     Rendered {
-        text: out.text,
+        text: out.text.as_str().to_owned(),
         segments,
         leaves: table,
     }

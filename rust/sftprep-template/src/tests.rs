@@ -73,6 +73,66 @@ impl Test {
     }
 }
 
+impl Test {
+    /// Whether the test holds, if it asks for no more than what kind of value it is.
+    pub(crate) fn of_type(self, value: &Value<'_>) -> Option<bool> {
+        Some(match self {
+            Self::Defined => !value.is_undefined(),
+            Self::Undefined => value.is_undefined(),
+            Self::None => value.is_none(),
+            Self::Boolean => matches!(value, Value::Bool(..)),
+            Self::False => matches!(value, Value::Bool(false, _)),
+            Self::True => matches!(value, Value::Bool(true, _)),
+            Self::Integer => matches!(value, Value::Int(..) | Value::Big(..)),
+            Self::Float => matches!(value, Value::Float(..)),
+            Self::String => matches!(value, Value::Str(_)),
+            Self::Mapping => crate::ops::is_mapping(value),
+            Self::Number => {
+                matches!(
+                    value,
+                    Value::Bool(..) | Value::Int(..) | Value::Big(..) | Value::Float(..)
+                )
+            }
+            // Undefined has a length, but its items raise.
+            Self::Sequence => matches!(
+                value,
+                Value::Undefined(_)
+                    | Value::Str(_)
+                    | Value::Data(..)
+                    | Value::List(_)
+                    | Value::Tuple(_)
+                    | Value::Map(_)
+                    | Value::Range(_)
+            ),
+            Self::Iterable => !matches!(
+                value,
+                Value::None(_)
+                    | Value::Bool(..)
+                    | Value::Int(..)
+                    | Value::Big(..)
+                    | Value::Float(..)
+                    | Value::Namespace(_)
+                    | Value::Macro(_)
+                    | Value::Func(_)
+                    | Value::Method(_)
+                    | Value::Cycler(_)
+                    | Value::Joiner(_)
+            ),
+            Self::Callable => matches!(
+                value,
+                Value::Macro(_)
+                    | Value::Func(_)
+                    | Value::Method(_)
+                    | Value::Loop(_)
+                    | Value::Joiner(_)
+                    | Value::Undefined(_)
+            ),
+            Self::Escaped => matches!(value, Value::Str(text) if text.safe),
+            _ => return None,
+        })
+    }
+}
+
 impl<'t> Interp<'t> {
     pub(crate) fn apply_test(
         &mut self,
@@ -94,58 +154,10 @@ impl<'t> Interp<'t> {
             };
         }
         args.none("test")?;
+        if let Some(holds) = test.of_type(value) {
+            return Ok(holds);
+        }
         Ok(match test {
-            Test::Defined => !value.is_undefined(),
-            Test::Undefined => value.is_undefined(),
-            Test::None => value.is_none(),
-            Test::Boolean => matches!(value, Value::Bool(..)),
-            Test::False => matches!(value, Value::Bool(false, _)),
-            Test::True => matches!(value, Value::Bool(true, _)),
-            Test::Integer => matches!(value, Value::Int(..) | Value::Big(..)),
-            Test::Float => matches!(value, Value::Float(..)),
-            Test::String => matches!(value, Value::Str(_)),
-            Test::Mapping => crate::ops::is_mapping(value),
-            Test::Number => {
-                matches!(
-                    value,
-                    Value::Bool(..) | Value::Int(..) | Value::Big(..) | Value::Float(..)
-                )
-            }
-            // Undefined has a length, but its items raise.
-            Test::Sequence => matches!(
-                value,
-                Value::Undefined(_)
-                    | Value::Str(_)
-                    | Value::Data(..)
-                    | Value::List(_)
-                    | Value::Tuple(_)
-                    | Value::Map(_)
-                    | Value::Range(_)
-            ),
-            Test::Iterable => !matches!(
-                value,
-                Value::None(_)
-                    | Value::Bool(..)
-                    | Value::Int(..)
-                    | Value::Big(..)
-                    | Value::Float(..)
-                    | Value::Namespace(_)
-                    | Value::Macro(_)
-                    | Value::Func(_)
-                    | Value::Method(_)
-                    | Value::Cycler(_)
-                    | Value::Joiner(_)
-            ),
-            Test::Callable => matches!(
-                value,
-                Value::Macro(_)
-                    | Value::Func(_)
-                    | Value::Method(_)
-                    | Value::Loop(_)
-                    | Value::Joiner(_)
-                    | Value::Undefined(_)
-            ),
-            Test::Escaped => matches!(value, Value::Str(text) if text.safe),
             Test::Odd => modulo(value, &Value::int(2))? == 1.0,
             Test::Even => modulo(value, &Value::int(2))? == 0.0,
             Test::Lower | Test::Upper => {
@@ -157,7 +169,7 @@ impl<'t> Interp<'t> {
                 .as_text()
                 .is_some_and(|name| crate::filters::Filter::from_name(name).is_some()),
             Test::Named => value.as_text().is_some_and(Self::from_test_name),
-            Test::Compare(_) | Test::DivisibleBy | Test::SameAs => false,
+            _ => false, // `of_type` and the comparisons above
         })
     }
 

@@ -35,16 +35,27 @@ pub(crate) struct Run {
     pub tag: Tag,
 }
 
-#[derive(Debug, Clone)]
-enum Text<'t> {
-    Ref(&'t str),
-    Owned(Rc<String>, u32, u32),
+/// Text made while rendering, with its runs; none when not tracing.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    pub text: String,
+    pub runs: Vec<Run>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Runs {
+enum Text<'t> {
+    /// Borrowed from the template or the input, which outlive the render: nothing is copied.
+    Ref(&'t str),
+    /// A stretch of text made while rendering.
+    Owned(Rc<Built>, u32, u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Runs {
+    /// One origin and one source offset.
     One(Origin, u32),
-    Many(Rc<Vec<Run>>),
+    /// Those of the made text, clipped: cutting a string up takes no memory.
+    Built,
 }
 
 /// A string value: text, origins, and whether `|safe` made it Markup.
@@ -75,18 +86,34 @@ impl<'t> Str<'t> {
 
     /// New text that has one origin but is no exact copy of it.
     pub(crate) fn made(text: String, origin: Origin) -> Self {
-        let len = text.len() as u32;
+        let mut made = Self::built(Rc::new(Built {
+            text,
+            runs: Vec::new(),
+        }));
+        made.runs = Runs::One(origin, INEXACT);
+        made
+    }
+
+    pub(crate) fn built(built: Rc<Built>) -> Self {
+        let len = built.text.len() as u32;
         Self {
-            text: Text::Owned(Rc::new(text), 0, len),
-            runs: Runs::One(origin, INEXACT),
+            runs: window(&built.runs, 0, len),
+            text: Text::Owned(built, 0, len),
             safe: false,
+        }
+    }
+
+    pub(crate) fn into_built(self) -> Option<Rc<Built>> {
+        match self.text {
+            Text::Ref(_) => None,
+            Text::Owned(built, ..) => Some(built),
         }
     }
 
     pub(crate) fn as_str(&self) -> &str {
         match &self.text {
             Text::Ref(text) => text,
-            Text::Owned(text, start, end) => &text[*start as usize..*end as usize],
+            Text::Owned(built, start, end) => &built.text[*start as usize..*end as usize],
         }
     }
 
@@ -117,13 +144,16 @@ impl<'t> Str<'t> {
     /// The bytes of `range`, with their origins.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let (from, to) = (range.start as u32, range.end as u32);
-        let text = match &self.text {
-            Text::Ref(text) => Text::Ref(&text[range]),
-            Text::Owned(text, start, _) => Text::Owned(text.clone(), start + from, start + to),
+        let (text, made) = match &self.text {
+            Text::Ref(text) => (Text::Ref(&text[range]), Runs::Built),
+            Text::Owned(built, start, _) => (
+                Text::Owned(built.clone(), start + from, start + to),
+                window(&built.runs, start + from, start + to),
+            ),
         };
-        let runs = match &self.runs {
-            Runs::One(origin, src) => Runs::One(*origin, shift(*src, from)),
-            Runs::Many(runs) => slice_runs(runs, from, to),
+        let runs = match self.runs {
+            Runs::One(origin, src) => Runs::One(origin, shift(src, from)),
+            Runs::Built => made,
         };
         Self {
             text,
@@ -132,32 +162,82 @@ impl<'t> Str<'t> {
         }
     }
 
+    /// Origin and source offset, if they are the same all along.
+    #[inline]
+    pub(crate) fn one_run(&self) -> Option<(Origin, u32)> {
+        match self.runs {
+            Runs::One(origin, src) => Some((origin, src)),
+            Runs::Built => None,
+        }
+    }
+
     /// Calls `visit(range, origin, source offset, tag)` for each stretch of one origin.
     pub(crate) fn each_run(&self, mut visit: impl FnMut(Range<usize>, Origin, u32, Tag)) {
-        match &self.runs {
-            Runs::One(origin, src) => visit(0..self.len(), *origin, *src, 0),
-            Runs::Many(runs) => {
-                let mut start = 0;
-                for run in runs.iter() {
-                    visit(start..run.end as usize, run.origin, run.src, run.tag);
-                    start = run.end as usize;
+        match (self.runs, &self.text) {
+            (Runs::One(origin, src), _) => visit(0..self.len(), origin, src, 0),
+            (Runs::Built, Text::Owned(built, start, end)) => {
+                let (from, to) = (*start, *end);
+                let first = run_at(&built.runs, from);
+                let mut start = run_start(&built.runs, first);
+                for run in &built.runs[first..] {
+                    if start >= to {
+                        break;
+                    }
+                    let cut = from.saturating_sub(start);
+                    let range = (start + cut - from) as usize..(run.end.min(to) - from) as usize;
+                    visit(range, run.origin, shift(run.src, cut), run.tag);
+                    start = run.end;
                 }
             }
+            (Runs::Built, Text::Ref(_)) => {} // borrowed text has one run
         }
     }
 
     /// Origin and tag of the byte at `at`.
     pub(crate) fn origin_at(&self, at: usize) -> (Origin, u32, Tag) {
-        match &self.runs {
-            Runs::One(origin, src) => (*origin, shift(*src, at as u32), 0),
-            Runs::Many(runs) => {
-                let index = runs.partition_point(|run| run.end as usize <= at);
-                let start = if index == 0 { 0 } else { runs[index - 1].end };
-                runs.get(index).map_or((LITERAL, INEXACT, 0), |run| {
-                    (run.origin, shift(run.src, at as u32 - start), run.tag)
+        match (self.runs, &self.text) {
+            (Runs::One(origin, src), _) => (origin, shift(src, at as u32), 0),
+            (Runs::Built, Text::Owned(built, start, _)) => {
+                let at = start + at as u32;
+                let index = run_at(&built.runs, at);
+                let start = run_start(&built.runs, index);
+                let found = built.runs.get(index);
+                found.map_or((LITERAL, INEXACT, 0), |run| {
+                    (run.origin, shift(run.src, at - start), run.tag)
                 })
             }
+            (Runs::Built, Text::Ref(_)) => (LITERAL, INEXACT, 0),
         }
+    }
+}
+
+/// The run that holds the byte at `at`. Most texts have a handful: no search by halves.
+fn run_at(runs: &[Run], at: u32) -> usize {
+    if runs.len() > 16 {
+        return runs.partition_point(|run| run.end <= at);
+    }
+    runs.iter()
+        .position(|run| run.end > at)
+        .unwrap_or(runs.len())
+}
+
+fn run_start(runs: &[Run], index: usize) -> u32 {
+    if index == 0 { 0 } else { runs[index - 1].end }
+}
+
+/// How to describe the bytes from `from` to `to` of a made text.
+fn window(runs: &[Run], from: u32, to: u32) -> Runs {
+    let first = if from == to {
+        runs.len()
+    } else {
+        run_at(runs, from)
+    };
+    match runs.get(first) {
+        None => Runs::One(LITERAL, INEXACT),
+        Some(run) if run.end >= to && run.tag == 0 => {
+            Runs::One(run.origin, shift(run.src, from - run_start(runs, first)))
+        }
+        Some(_) => Runs::Built,
     }
 }
 
@@ -165,194 +245,19 @@ fn shift(src: u32, by: u32) -> u32 {
     if src == INEXACT { INEXACT } else { src + by }
 }
 
-fn slice_runs(runs: &[Run], from: u32, to: u32) -> Runs {
-    if from == to {
-        return Runs::One(LITERAL, INEXACT);
-    }
-    let first = runs.partition_point(|run| run.end <= from);
-    let mut start = if first == 0 { 0 } else { runs[first - 1].end };
-    let mut kept = Vec::new();
+/// Appends the runs of the bytes from `from` to `to`.
+pub(crate) fn slice_runs(runs: &[Run], from: u32, to: u32, kept: &mut Vec<Run>) {
+    let first = run_at(runs, from);
+    let mut start = run_start(runs, first);
     for run in &runs[first..] {
         if start >= to {
             break;
         }
-        let cut = from.saturating_sub(start);
-        let end = run.end.min(to) - from;
         kept.push(Run {
-            end,
-            src: shift(run.src, cut),
+            end: run.end.min(to) - from,
+            src: shift(run.src, from.saturating_sub(start)),
             ..*run
         });
         start = run.end;
     }
-    match kept[..] {
-        [] => Runs::One(LITERAL, INEXACT),
-        [only] if only.tag == 0 => Runs::One(only.origin, only.src),
-        _ => Runs::Many(Rc::new(kept)),
-    }
-}
-
-/// Text being written, with its runs when tracing.
-#[derive(Debug, Default)]
-pub(crate) struct Out {
-    pub text: String,
-    pub runs: Vec<Run>,
-    pub trace: bool,
-    /// A string under construction, not the output: input text in it stays open to whoever
-    /// writes it out.
-    pub building: bool,
-}
-
-impl Out {
-    pub(crate) fn new(trace: bool) -> Self {
-        Self {
-            trace,
-            ..Self::default()
-        }
-    }
-
-    pub(crate) fn with_capacity(trace: bool, bytes: usize) -> Self {
-        Self {
-            text: String::with_capacity(bytes),
-            trace,
-            ..Self::default()
-        }
-    }
-
-    /// Appends bytes of one origin.
-    #[inline]
-    pub(crate) fn push(&mut self, text: &str, origin: Origin, src: u32, tag: Tag) {
-        self.text.push_str(text);
-        if self.trace {
-            let open = self.building && origin & LEAF != 0;
-            self.mark(origin, src, if open { tag & GENERATION } else { tag });
-        }
-    }
-
-    #[inline]
-    pub(crate) fn literal(&mut self, text: &str, tag: Tag) {
-        self.push(text, LITERAL, INEXACT, tag);
-    }
-
-    /// Appends a character that stands for one in the input but is not a copy of it.
-    pub(crate) fn push_char(&mut self, c: char, origin: Origin, tag: Tag) {
-        self.text.push(c);
-        if self.trace {
-            self.mark(origin, INEXACT, tag);
-        }
-    }
-
-    /// Gives bytes that were appended to `text` directly their origin.
-    pub(crate) fn mark_as(&mut self, origin: Origin, src: u32, tag: Tag) {
-        if self.trace {
-            let open = self.building && origin & LEAF != 0;
-            self.mark(origin, src, if open { tag & GENERATION } else { tag });
-        }
-    }
-
-    /// Gives the bytes since the last run their origin.
-    pub(crate) fn mark(&mut self, origin: Origin, src: u32, tag: Tag) {
-        let end = self.text.len() as u32;
-        let count = self.runs.len();
-        let before = if count > 1 {
-            self.runs[count - 2].end
-        } else {
-            0
-        };
-        let mut start = 0;
-        if let Some(last) = self.runs.last_mut() {
-            if last.end == end {
-                return;
-            }
-            let follows = match (last.src, src) {
-                (INEXACT, INEXACT) => true,
-                (INEXACT, _) | (_, INEXACT) => false,
-                (from, src) => from + (last.end - before) == src,
-            };
-            if follows && last.origin == origin && last.tag == tag {
-                last.end = end;
-                return;
-            }
-            start = last.end;
-        }
-        if start < end {
-            self.runs.push(Run {
-                end,
-                origin,
-                src,
-                tag,
-            });
-        }
-    }
-
-    /// Appends a string; bytes whose owner is undecided get `tag`.
-    pub(crate) fn push_str(&mut self, text: &Str<'_>, tag: Tag) {
-        if !self.trace {
-            self.text.push_str(text.as_str());
-            return;
-        }
-        match &text.runs {
-            Runs::One(origin, src) => self.push(text.as_str(), *origin, *src, tag),
-            Runs::Many(_) => {
-                let whole = text.as_str();
-                text.each_run(|range, origin, src, own| {
-                    self.text.push_str(&whole[range]);
-                    let open = self.building && origin & LEAF != 0;
-                    self.mark(origin, src, if open { own } else { merge_tags(own, tag) });
-                });
-            }
-        }
-    }
-
-    /// The finished text as a value; its undecided owners stay undecided.
-    pub(crate) fn into_str<'t>(self) -> Str<'t> {
-        let len = self.text.len() as u32;
-        let runs = match self.runs[..] {
-            [] => Runs::One(LITERAL, INEXACT),
-            [only] if only.tag == 0 => Runs::One(only.origin, only.src),
-            _ => Runs::Many(Rc::new(self.runs)),
-        };
-        Str {
-            text: Text::Owned(Rc::new(self.text), 0, len),
-            runs,
-            safe: false,
-        }
-    }
-
-    /// Takes back everything from byte `from` on, as a value.
-    pub(crate) fn split_off<'t>(&mut self, from: usize) -> Str<'t> {
-        let text = self.text.split_off(from);
-        let runs = slice_runs(&self.runs, from as u32, (from + text.len()) as u32);
-        let kept = self.runs.partition_point(|run| run.end as usize <= from);
-        self.runs.truncate(kept + 1);
-        if let Some(last) = self.runs.get_mut(kept) {
-            let start = last.end.min(from as u32);
-            last.end = start;
-        }
-        let before = if kept == 0 {
-            0
-        } else {
-            self.runs[kept - 1].end
-        };
-        if self.runs.get(kept).is_some_and(|run| run.end == before) {
-            self.runs.pop();
-        }
-        let len = text.len() as u32;
-        Str {
-            text: Text::Owned(Rc::new(text), 0, len),
-            runs,
-            safe: false,
-        }
-    }
-}
-
-/// The owner of a byte decided at `inner`, now written at `outer`.
-pub(crate) fn merge_tags(inner: Tag, outer: Tag) -> Tag {
-    let generation = (inner | outer) & GENERATION;
-    let owner = if inner & OWNER_MASK > UNOWNED {
-        inner
-    } else {
-        outer
-    };
-    (owner & OWNER_MASK) | generation
 }

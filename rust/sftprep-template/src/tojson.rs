@@ -1,5 +1,6 @@
 //! `tojson`: exactly `json.dumps`, with `ensure_ascii` off by default.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::ast::CmpOp;
@@ -8,16 +9,17 @@ use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::iter::ValueIter;
 use crate::ops::{MAX_DATA_DEPTH, is_mapping, order, too_deep};
+use crate::out::{Out, merge_tags};
 use crate::pyformat::{float_repr, push_part};
-use crate::text::{INEXACT, LITERAL, Origin, Out, Str, merge_tags};
+use crate::text::{INEXACT, LITERAL, Origin, Str};
 use crate::trace::Step;
 use crate::value::{CallArgs, Value};
 
-struct Style {
+pub(crate) struct Style {
     ensure_ascii: bool,
     indent: Option<String>,
-    item: String,
-    key: String,
+    item: Cow<'static, str>,
+    key: Cow<'static, str>,
     sort: bool,
 }
 
@@ -30,7 +32,7 @@ impl<'t> Interp<'t> {
         Ok(Value::Str(out.into_str()))
     }
 
-    fn json_style(&mut self, args: CallArgs<'t>) -> Res<Style> {
+    pub(crate) fn json_style(&mut self, args: CallArgs<'t>) -> Res<Style> {
         let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
         let [ascii, indent, separators, sort] = args.bind("tojson", names)?;
         let is_true = |value: Option<Value<'t>>| value.is_some_and(|value| value.is_true());
@@ -46,15 +48,18 @@ impl<'t> Interp<'t> {
         };
         let (item, key) = match separators {
             None | Some(Value::None(_)) => (
-                if indent.is_some() { "," } else { ", " }.to_owned(),
-                ": ".to_owned(),
+                Cow::Borrowed(if indent.is_some() { "," } else { ", " }),
+                Cow::Borrowed(": "),
             ),
             Some(value) => {
                 let parts = self.collect(&value)?;
                 let [Value::Str(item), Value::Str(key)] = &parts[..] else {
                     return Err(Fault::type_error("separators must be two strings"));
                 };
-                (item.as_str().to_owned(), key.as_str().to_owned())
+                (
+                    item.as_str().to_owned().into(),
+                    key.as_str().to_owned().into(),
+                )
             }
         };
         Ok(Style {
@@ -66,7 +71,13 @@ impl<'t> Interp<'t> {
         })
     }
 
-    fn json(&mut self, value: &Value<'t>, style: &Style, depth: u32, out: &mut Out) -> Res<()> {
+    pub(crate) fn json(
+        &mut self,
+        value: &Value<'t>,
+        style: &Style,
+        depth: u32,
+        out: &mut Out,
+    ) -> Res<()> {
         self.step()?;
         if depth > MAX_DATA_DEPTH {
             return Err(too_deep());

@@ -8,6 +8,11 @@ use crate::text::{LEAF, LITERAL, Origin};
 /// Table entries beyond this go to their parent: still the right message, only less exact.
 const MAX_NODES: usize = 100_000;
 const NO_MESSAGE: u32 = u32::MAX;
+/// No such node.
+const NONE: u32 = u32::MAX;
+/// Children of a node that are compared before a field gets another entry: enough for every
+/// field of a message, and long lists do not take quadratic time.
+const MAX_SIBLINGS: usize = 16;
 
 /// Which part of the request a leaf belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +51,7 @@ const COMMON: [&str; 5] = [
     "tool_call_id",
 ];
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step<'t> {
     Root,
     Key(&'t str),
@@ -54,11 +59,30 @@ pub(crate) enum Step<'t> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Node<'t> {
+pub(crate) struct Node<'t> {
     parent: u32,
     message: u32,
+    /// The child made last, and the one that its parent made before this.
+    child: u32,
+    sibling: u32,
+    /// Its number in the table of the result.
+    leaf: u32,
     kind: LeafKind,
     step: Step<'t>,
+}
+
+impl<'t> Node<'t> {
+    fn new(parent: u32, message: u32, kind: LeafKind, step: Step<'t>) -> Self {
+        Self {
+            parent,
+            message,
+            child: NONE,
+            sibling: NONE,
+            leaf: NONE,
+            kind,
+            step,
+        }
+    }
 }
 
 /// Leaves met while rendering. Entry i below the number of messages is message i itself.
@@ -70,21 +94,11 @@ pub(crate) struct Leaves<'t> {
 }
 
 impl<'t> Leaves<'t> {
-    pub(crate) fn new(on: bool, messages: usize) -> Self {
+    /// `nodes`: empty, for its memory.
+    pub(crate) fn new(on: bool, messages: usize, mut nodes: Vec<Node<'t>>) -> Self {
         // Message identity is needed for owners, but only when tracing.
         let messages = if on { messages as u32 } else { 0 };
-        let root = |message| Node {
-            parent: message,
-            message,
-            kind: LeafKind::Message,
-            step: Step::Root,
-        };
-        let mut nodes = Vec::new();
-        if on {
-            // A role and a content asked for about twice each: most renders need no more.
-            nodes.reserve(messages as usize * 5 + 8);
-            nodes.extend((0..messages).map(root));
-        }
+        nodes.extend((0..messages).map(|m| Node::new(m, m, LeafKind::Message, Step::Root)));
         Self {
             nodes,
             messages,
@@ -92,8 +106,8 @@ impl<'t> Leaves<'t> {
         }
     }
 
-    pub(crate) fn message_count(&self) -> usize {
-        self.messages as usize
+    pub(crate) fn into_nodes(self) -> Vec<Node<'t>> {
+        self.nodes
     }
 
     /// The origin of message `index` as a whole.
@@ -111,12 +125,7 @@ impl<'t> Leaves<'t> {
             return LITERAL;
         }
         let parent = self.nodes.len() as u32;
-        self.push(Node {
-            parent,
-            message: NO_MESSAGE,
-            kind,
-            step: Step::Key(name),
-        })
+        self.push(Node::new(parent, NO_MESSAGE, kind, Step::Key(name)))
     }
 
     fn push(&mut self, node: Node<'t>) -> Origin {
@@ -138,23 +147,38 @@ impl<'t> Leaves<'t> {
     }
 
     fn child_node(&mut self, parent: Origin, step: Step<'t>) -> Origin {
-        let node = *self.node(parent);
+        let index = parent & !LEAF;
+        let node = &self.nodes[index as usize];
         // Tools and variables are told apart as wholes only: no mask depends on more.
-        if !matches!(node.kind, LeafKind::Message) || self.nodes.len() >= MAX_NODES {
+        if !matches!(node.kind, LeafKind::Message) {
             return parent;
         }
-        let is_role = matches!(step, Step::Key("role")) && (parent & !LEAF) < self.messages;
+        let (message, newest) = (node.message, node.child);
+        let mut known = newest;
+        for _ in 0..MAX_SIBLINGS {
+            let Some(node) = self.nodes.get(known as usize) else {
+                break;
+            };
+            if node.step == step {
+                return LEAF | known;
+            }
+            known = node.sibling;
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return parent;
+        }
+        let is_role = index < self.messages && matches!(step, Step::Key("role"));
         let kind = if is_role {
             LeafKind::Role
         } else {
             LeafKind::Message
         };
-        self.push(Node {
-            parent: parent & !LEAF,
-            message: node.message,
-            kind,
-            step,
-        })
+        let made = Node {
+            sibling: newest,
+            ..Node::new(index, message, kind, step)
+        };
+        self.nodes[index as usize].child = self.nodes.len() as u32;
+        self.push(made)
     }
 
     /// Whether values inside of one of this origin are not told apart from it.
@@ -189,37 +213,24 @@ impl<'t> Leaves<'t> {
             return left;
         }
         let parent = self.nodes.len() as u32;
-        self.push(Node {
-            parent,
-            message,
-            kind: LeafKind::Mixed,
-            step: Step::Root,
-        })
+        self.push(Node::new(parent, message, LeafKind::Mixed, Step::Root))
     }
 
-    /// Whether two origins are the same field of the same input.
-    pub(crate) fn same_leaf(&self, a: Origin, b: Origin) -> bool {
-        let (mut a, mut b) = (a & !LEAF, b & !LEAF);
-        while a != b {
-            let (x, y) = (&self.nodes[a as usize], &self.nodes[b as usize]);
-            if x.message != y.message {
-                return false;
-            }
-            let step = match (x.step, y.step) {
-                (Step::Key(x), Step::Key(y)) => x == y,
-                (Step::Index(x), Step::Index(y)) => x == y,
-                _ => false, // two roots, or mixed values
-            };
-            if !step || x.kind != y.kind || x.parent == a || y.parent == b {
-                return false;
-            }
-            (a, b) = (x.parent, y.parent);
+    /// The number of an origin's leaf in `table`, which gets an entry for a new one.
+    pub(crate) fn number(&mut self, origin: Origin, table: &mut Vec<Leaf>) -> u32 {
+        let index = (origin & !LEAF) as usize;
+        let known = self.nodes[index].leaf;
+        if known != NONE {
+            return known;
         }
-        true
+        let number = table.len() as u32;
+        self.nodes[index].leaf = number;
+        table.push(self.describe(origin));
+        number
     }
 
     /// The public description of a leaf.
-    pub(crate) fn describe(&self, origin: Origin) -> Leaf {
+    fn describe(&self, origin: Origin) -> Leaf {
         let node = self.node(origin);
         let message = Some(node.message).filter(|message| *message != NO_MESSAGE);
         if let Step::Key(key) = node.step

@@ -152,6 +152,16 @@ pub(crate) struct MacroValue<'t> {
     pub frame_id: u64,
 }
 
+impl LoopState<'_> {
+    /// Whether this is the last turn, where that is known without running anything.
+    pub(crate) fn is_last(&self) -> Option<bool> {
+        if self.after.borrow().is_some() {
+            return Some(false);
+        }
+        self.iter.try_borrow().ok()?.is_done()
+    }
+}
+
 impl<'t> Value<'t> {
     pub(crate) fn literal(text: &'t str) -> Self {
         Self::Str(Str::literal(text))

@@ -20,6 +20,21 @@ pub(crate) fn mentions(body: &[Stmt], name: &str) -> bool {
     found
 }
 
+/// Whether `body` can reach the item before the current one of a loop: it asks for it, or uses
+/// `loop` in another way than asking for an attribute by name.
+pub(crate) fn reads_previous_item(body: &[Stmt]) -> bool {
+    let (mut uses, mut attributes, mut asks) = (0, 0, false);
+    let is_loop = |node: &Expr| matches!(&node.kind, ExprKind::Var(var) if &*var.name == "loop");
+    walk_stmts(body, &mut |node| {
+        uses += usize::from(is_loop(node));
+        if let ExprKind::Attr(object, name, _) = &node.kind {
+            attributes += usize::from(is_loop(object));
+            asks |= &**name == "previtem";
+        }
+    });
+    asks || uses != attributes
+}
+
 /// Visits every expression below `body`.
 pub(crate) fn walk_stmts<'a>(body: &'a [Stmt], visit: &mut dyn FnMut(&'a Expr)) {
     for stmt in body {
@@ -101,7 +116,7 @@ pub(crate) fn walk_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
             walk_expr(key, visit);
             walk_expr(value, visit);
         }),
-        ExprKind::Attr(inner, _)
+        ExprKind::Attr(inner, _, _)
         | ExprKind::Neg(inner)
         | ExprKind::Pos(inner)
         | ExprKind::Not(inner) => walk_expr(inner, visit),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Interp;
-use super::peek::quick_attr;
+use super::quick::quick_attr;
 use crate::ast::{Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{Fault, Res};
@@ -19,12 +19,13 @@ impl<'t> Interp<'t> {
         expr: &'t Expr,
         object: &'t Expr,
         name: &'t str,
+        on_dict: Access,
     ) -> Res<Value<'t>> {
         if let ExprKind::Var(var) = &object.kind {
             let object = self.place(var.var);
             // The two most common cases need no copy of the object.
             if let Value::Data(Data::Map(map), origin) = object
-                && method_access("dict", name) == Access::None
+                && on_dict == Access::None
                 && let Some(value) = map.get(name)
             {
                 let origin = *origin;
@@ -41,6 +42,13 @@ impl<'t> Interp<'t> {
         }
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let object = self.eval(object)?;
+        if let Value::Data(Data::Map(map), origin) = object
+            && on_dict == Access::None
+            && let Some(value) = map.get(name)
+        {
+            let origin = self.leaves.child(origin, Step::Key(name));
+            return Ok(Value::from_data(value, origin));
+        }
         self.attr(&object, Str::literal(name))
             .map_err(|fault| fault.at(expr.at))
     }
@@ -203,7 +211,7 @@ impl<'t> Interp<'t> {
         let shown = if let Value::Str(text) = index {
             text.clone()
         } else {
-            let mut out = crate::text::Out::new(false);
+            let mut out = crate::out::Out::new(false);
             self.write_repr(index, &mut out, 0)?;
             out.into_str()
         };

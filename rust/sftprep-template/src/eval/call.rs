@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Frame, Interp, Owner};
-use crate::ast::{Args, Expr, ExprKind};
+use crate::ast::{Args, Expr, ExprKind, Macro};
 use crate::error::{Fault, Res};
 use crate::methods::{Access, method_access};
 use crate::ops::undefined_error;
@@ -124,8 +124,14 @@ impl<'t> Interp<'t> {
         callee: &'t Expr,
         args: &'t Args,
     ) -> Res<Value<'t>> {
-        if let ExprKind::Attr(object, name) = &callee.kind {
+        if let ExprKind::Attr(object, name, _) = &callee.kind {
             let object = self.eval(object)?;
+            if let Some(made) = self
+                .quick_method(&object, name, args)
+                .map_err(|fault| fault.at(callee.at))?
+            {
+                return Ok(made);
+            }
             // A method call needs no bound method in between.
             if method_access(object.type_name(), name) == Access::Method {
                 let args = self.call_args(args)?;
@@ -156,7 +162,10 @@ impl<'t> Interp<'t> {
         match function {
             Value::Macro(bound) => {
                 let bound = bound.clone();
-                self.call_macro(&bound, args)
+                self.with_macro(&bound, args, |interp, node| {
+                    let (_, text) = interp.capture(|interp| interp.exec_all(&node.body))?;
+                    Ok(Value::Str(text))
+                })
             }
             Value::Func(func) => self.call_function(*func, args),
             Value::Method(bound) => {
@@ -182,7 +191,13 @@ impl<'t> Interp<'t> {
         }
     }
 
-    fn call_macro(&mut self, bound: &MacroValue<'t>, mut args: CallArgs<'t>) -> Res<Value<'t>> {
+    /// Binds the arguments of a macro and lets `run` run its body.
+    pub(super) fn with_macro<R>(
+        &mut self,
+        bound: &MacroValue<'t>,
+        mut args: CallArgs<'t>,
+        run: impl FnOnce(&mut Self, &'t Macro) -> Res<R>,
+    ) -> Res<R> {
         let node = bound.node;
         if self
             .frames
@@ -253,19 +268,21 @@ impl<'t> Interp<'t> {
         if let Some(slot) = node.varargs {
             self.set_slot(slot, Value::Tuple(Rc::new(rest)));
         }
-        let result = self.run_macro(node, values);
+        let result = self
+            .fill_parameters(node, values)
+            .and_then(|()| run(self, node));
         self.frames.pop();
-        self.slots.truncate(base);
+        for value in self.slots.drain(base..) {
+            if let Value::Str(text) = value {
+                self.pool.recycle(text);
+            }
+        }
         (self.frame, self.base, self.owner) = saved;
         self.calls -= 1;
-        result.map(Value::Str)
+        result
     }
 
-    fn run_macro(
-        &mut self,
-        node: &'t crate::ast::Macro,
-        values: Vec<Option<Value<'t>>>,
-    ) -> Res<Str<'t>> {
+    fn fill_parameters(&mut self, node: &'t Macro, values: Vec<Option<Value<'t>>>) -> Res<()> {
         self.enter(&node.scope);
         let optional = node.params.len() - node.defaults.len();
         // All given arguments are in place before a default is computed.
@@ -287,8 +304,7 @@ impl<'t> Interp<'t> {
             };
             self.set_slot(slot, value);
         }
-        let (_, text) = self.capture(|interp| interp.exec_all(&node.body))?;
-        Ok(text)
+        Ok(())
     }
 
     /// A macro given a message writes for that message; else for whoever calls it.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Interp;
-use super::peek::Peek;
+use super::quick::Peek;
 use crate::ast::{BinOp, CmpOp, Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res};
@@ -16,7 +16,9 @@ impl<'t> Interp<'t> {
         Ok(match &expr.kind {
             ExprKind::Str(text) => Value::literal(text),
             ExprKind::Var(name) => self.place(name.var).clone(),
-            ExprKind::Attr(object, name) => return self.eval_attr(expr, object, name),
+            ExprKind::Attr(object, name, on_dict) => {
+                return self.eval_attr(expr, object, name, *on_dict);
+            }
             ExprKind::Item(object, index) => return self.eval_item(expr, object, index),
             ExprKind::None => Value::None(LITERAL),
             ExprKind::Bool(value) => Value::bool(*value),
@@ -36,6 +38,13 @@ impl<'t> Interp<'t> {
             ExprKind::Call(callee, args) => self.eval_call(expr, callee, args),
             ExprKind::Filter(operand, filter, args) => {
                 let value = self.eval(operand)?;
+                if args.is_empty()
+                    && let Some(made) = self
+                        .quick_filter(*filter, &value)
+                        .map_err(|fault| fault.at(expr.at))?
+                {
+                    return Ok(made);
+                }
                 let args = self.call_args(args)?;
                 self.apply_filter(*filter, value, args)
                     .map_err(|fault| fault.at(expr.at))
@@ -182,12 +191,12 @@ impl<'t> Interp<'t> {
         first: &'t Expr,
         rest: &'t [(CmpOp, Expr)],
     ) -> Res<bool> {
-        if let [(op @ (CmpOp::Eq | CmpOp::Ne), right)] = rest
-            && let ExprKind::Str(right) = &right.kind
-            && let Peek::Data(data) = self.peek(first)
+        if let [(op, second)] = rest
+            && let Some(holds) = self
+                .quick_compare(first, *op, second)
+                .map_err(|fault| fault.at(expr.at))?
         {
-            let same = matches!(data, Data::Str(left) if **left == **right);
-            return Ok(same == (*op == CmpOp::Eq));
+            return Ok(holds);
         }
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let mut left = self.eval(first)?;
@@ -215,8 +224,20 @@ impl<'t> Interp<'t> {
     }
 
     pub(crate) fn compare(&mut self, op: CmpOp, left: &Value<'t>, right: &Value<'t>) -> Res<bool> {
-        if let (Value::Str(a), Value::Str(b)) = (left, right) {
-            self.scan(a.len().min(b.len()))?;
+        match (left, right) {
+            (Value::Str(a), Value::Str(b)) => self.scan(a.len().min(b.len()))?,
+            (Value::Int(a, _), Value::Int(b, _)) => {
+                return Ok(match op {
+                    CmpOp::Eq => a == b,
+                    CmpOp::Ne => a != b,
+                    CmpOp::Lt => a < b,
+                    CmpOp::Le => a <= b,
+                    CmpOp::Gt => a > b,
+                    CmpOp::Ge => a >= b,
+                    CmpOp::In | CmpOp::NotIn => return self.contains(right, left),
+                });
+            }
+            _ => {}
         }
         match op {
             CmpOp::Eq => self.equal(left, right),
@@ -289,107 +310,6 @@ impl<'t> Interp<'t> {
                 }
                 Ok(false)
             }
-        }
-    }
-
-    fn eval_concat(&mut self, parts: &'t [Expr]) -> Res<Value<'t>> {
-        let mut out = self.buffer(64);
-        for part in parts {
-            let value = self.eval(part)?;
-            self.write_str(&value, &mut out)?;
-        }
-        self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str()))
-    }
-
-    /// A chain of `+`: strings are collected in one buffer.
-    fn eval_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<Value<'t>> {
-        let Some((first, rest)) = parts.split_first() else {
-            return Ok(Value::int(0));
-        };
-        let mut sum = self.eval(first)?;
-        let mut rest = rest.iter();
-        let plain = matches!(&sum, Value::Str(text) if !text.safe);
-        if plain {
-            let mut out = self.buffer(64);
-            let tag = self.owner.tag;
-            self.append(&mut out, &sum, tag);
-            loop {
-                let Some(part) = rest.next() else {
-                    self.charge(out.text.len())?;
-                    return Ok(Value::Str(out.into_str()));
-                };
-                let value = self.eval(part)?;
-                if matches!(&value, Value::Str(text) if !text.safe) {
-                    self.append(&mut out, &value, tag);
-                    if out.text.len() > 1 << 16 {
-                        self.scan(out.text.len())?;
-                    }
-                } else {
-                    self.charge(out.text.len())?;
-                    sum = Value::Str(out.into_str());
-                    sum = self.add(&sum, &value).map_err(|fault| fault.at(expr.at))?;
-                    break;
-                }
-            }
-        }
-        for part in rest {
-            let value = self.eval(part)?;
-            sum = self.add(&sum, &value).map_err(|fault| fault.at(expr.at))?;
-        }
-        Ok(sum)
-    }
-
-    fn append(&self, out: &mut crate::text::Out, value: &Value<'t>, tag: u32) {
-        if let Value::Str(text) = value {
-            if out.text.capacity() - out.text.len() < text.len() {
-                // With room for the end mark that follows a message's text: one move, not two.
-                out.text.reserve(text.len() + 64);
-            }
-            out.push_str(text, tag);
-        }
-    }
-
-    /// `left + right`.
-    pub(super) fn add(&mut self, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
-        if let (Value::Str(a), Value::Str(b)) = (left, right) {
-            let safe = a.safe || b.safe;
-            let mut out = self.buffer(a.len() + b.len());
-            let tag = self.owner.tag;
-            for part in [a, b] {
-                if safe && !part.safe {
-                    crate::markup::escape_into(part, &mut out, tag);
-                } else {
-                    out.push_str(part, tag);
-                }
-            }
-            self.charge(out.text.len())?;
-            return Ok(Value::Str(out.into_str().marked_safe(safe)));
-        }
-        if let Some(result) = ops::arithmetic(None, left, right) {
-            let origin = self.leaves.mix(left.origin(), right.origin());
-            return result.map(|value| with_origin(value, origin));
-        }
-        match (left.type_name(), right.type_name()) {
-            ("list", "list") => {
-                let mut items = self.collect(left)?;
-                items.extend(self.collect(right)?);
-                Ok(Value::list(items))
-            }
-            ("tuple", "tuple") => {
-                let mut items = self.collect(left)?;
-                items.extend(self.collect(right)?);
-                Ok(Value::Tuple(Rc::new(items)))
-            }
-            _ => Err(undefined_error(left)
-                .or_else(|| undefined_error(right))
-                .unwrap_or_else(|| match left {
-                    Value::Str(_) => Fault::type_error(format!(
-                        "can only concatenate str (not \"{}\") to str",
-                        right.type_name()
-                    )),
-                    _ => unsupported("+", left, right),
-                })),
         }
     }
 

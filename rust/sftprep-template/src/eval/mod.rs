@@ -2,10 +2,12 @@
 
 mod access;
 mod call;
+mod emit;
 mod expr;
 mod functions;
-mod peek;
+mod quick;
 mod stmt;
+mod sum;
 
 use std::rc::Rc;
 
@@ -13,7 +15,10 @@ use crate::ast::{Init, Program, Scope, VarRef};
 use crate::clock::Clock;
 use crate::error::Res;
 use crate::limits::Budget;
-use crate::text::{Out, Str, Tag, UNOWNED};
+use crate::out::{Out, Pool};
+use crate::request::Request;
+use crate::scratch::Scratch;
+use crate::text::{Str, Tag, UNOWNED};
 use crate::trace::Leaves;
 use crate::value::{Undef, Value};
 
@@ -32,7 +37,7 @@ pub(crate) enum Flow {
 
 /// The slots of a running macro body, or of the template itself.
 #[derive(Debug, Clone, Copy)]
-struct Frame {
+pub(crate) struct Frame {
     base: usize,
     /// The frame of the body that this one was defined in.
     parent: usize,
@@ -74,7 +79,8 @@ pub(crate) struct Interp<'t> {
     owner: Owner,
     /// Generation bit of the text being written.
     generation: Tag,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Budget<'t>,
+    pub(crate) pool: Pool,
     captured: Option<Str<'t>>,
     namespaces: Vec<Rc<std::cell::RefCell<crate::value::Fields<'t>>>>,
     clock: Clock,
@@ -83,39 +89,57 @@ pub(crate) struct Interp<'t> {
 impl<'t> Interp<'t> {
     pub(crate) fn new(
         program: &'t Program,
+        scratch: &mut Scratch,
         leaves: Leaves<'t>,
         context: Vec<Value<'t>>,
         trace: bool,
-        input_bytes: usize,
-        clock: Clock,
+        request: &'t Request<'t>,
     ) -> Self {
-        let empty = Value::Undefined(Undef::Var(""));
+        let mut slots = scratch.slots();
+        slots.resize(program.slots as usize, Value::Undefined(Undef::Var("")));
+        let mut frames = std::mem::take(&mut scratch.frames);
+        frames.push(Frame {
+            base: 0,
+            parent: 0,
+            id: 0,
+        });
         Self {
             context,
-            slots: vec![empty; program.slots as usize],
-            frames: vec![Frame {
-                base: 0,
-                parent: 0,
-                id: 0,
-            }],
+            slots,
+            frames,
             frame: 0,
             base: 0,
             next_frame_id: 1,
             calls: 0,
-            out: Out {
-                // Most messages are a header, a text and an end.
-                runs: Vec::with_capacity(leaves.message_count() * 6 + usize::from(trace) * 8),
-                ..Out::with_capacity(trace, input_bytes + input_bytes / 4 + 256)
-            },
+            out: Out::output(
+                trace,
+                std::mem::take(&mut scratch.text),
+                std::mem::take(&mut scratch.runs),
+            ),
             leaves,
             trace,
             owner: NO_OWNER,
             generation: 0,
-            budget: Budget::for_input(input_bytes),
+            budget: Budget::for_request(request),
+            pool: std::mem::take(&mut scratch.pool),
             captured: None,
             namespaces: Vec::new(),
-            clock,
+            clock: request.clock,
         }
+    }
+
+    /// Gives back all memory, with the output last.
+    pub(crate) fn end(mut self, scratch: &mut Scratch) -> Out {
+        for value in self.slots.drain(..) {
+            if let Value::Str(text) = value {
+                self.pool.recycle(text);
+            }
+        }
+        self.frames.clear();
+        scratch.frames = self.frames;
+        scratch.pool = self.pool;
+        scratch.put(self.leaves.into_nodes(), self.slots, self.context);
+        self.out
     }
 
     pub(crate) fn run(&mut self, program: &'t Program) -> Res<()> {
@@ -152,11 +176,17 @@ impl<'t> Interp<'t> {
     }
 
     /// A new buffer for a string built now.
-    pub(crate) fn buffer(&self, capacity: usize) -> Out {
-        Out {
-            building: true,
-            runs: Vec::with_capacity(if self.trace { 8 } else { 0 }),
-            ..Out::with_capacity(self.trace, capacity)
+    pub(crate) fn buffer(&mut self, capacity: usize) -> Out {
+        let mut out = Out::reusing(&mut self.pool, self.trace, capacity);
+        out.building = true;
+        out
+    }
+
+    /// Drops a value; the memory of a string is used again.
+    #[inline]
+    fn recycle(&mut self, value: Value<'t>) {
+        if let Value::Str(text) = value {
+            self.pool.recycle(text);
         }
     }
 
@@ -166,8 +196,7 @@ impl<'t> Interp<'t> {
                 Init::Undefined(name) => Value::Undefined(Undef::Var(name)),
                 Init::Copy(var) => self.place(*var).clone(),
             };
-            let at = self.base + *slot as usize;
-            self.slots[at] = value;
+            self.set_slot(*slot, value);
         }
     }
 
@@ -188,7 +217,8 @@ impl<'t> Interp<'t> {
 
     fn set_slot(&mut self, slot: u32, value: Value<'t>) {
         let at = self.base + slot as usize;
-        self.slots[at] = value;
+        let old = std::mem::replace(&mut self.slots[at], value);
+        self.recycle(old);
     }
 
     /// The message that a value stands for: one of the input's messages, or an object built
@@ -213,7 +243,8 @@ impl<'t> Interp<'t> {
 
     /// Runs `body` with its output captured.
     fn capture<R>(&mut self, body: impl FnOnce(&mut Self) -> Res<R>) -> Res<(R, Str<'t>)> {
-        let saved = std::mem::replace(&mut self.out, Out::new(self.trace));
+        let fresh = Out::reusing(&mut self.pool, self.trace, 0);
+        let saved = std::mem::replace(&mut self.out, fresh);
         let result = body(self);
         let captured = std::mem::replace(&mut self.out, saved);
         Ok((result?, captured.into_str()))

@@ -268,9 +268,14 @@ impl<'t> Interp<'t> {
             };
             state.index0.set(turns);
             turns += 1;
-            let before = state.current.replace(Some(item.clone()));
-            *state.before.borrow_mut() = before;
-            self.set_slot(slot, Value::Loop(state.clone()));
+            if node.keeps_items {
+                let before = state.current.replace(Some(item.clone()));
+                *state.before.borrow_mut() = before;
+            }
+            let shown = &self.slots[self.base + slot as usize];
+            if !matches!(shown, Value::Loop(shown) if Rc::ptr_eq(shown, &state)) {
+                self.set_slot(slot, Value::Loop(state.clone()));
+            }
             match self.turn(node, item, outer)? {
                 Flow::Next => completed += 1,
                 Flow::Continue => {}
@@ -281,6 +286,12 @@ impl<'t> Interp<'t> {
 
     /// The next item of a loop's own sequence, without looking at what was peeked.
     pub(super) fn loop_next(&mut self, state: &LoopState<'t>) -> Res<Option<Value<'t>>> {
+        // Only a lazy sequence runs code that may come back to this loop.
+        if let Ok(mut iter) = state.iter.try_borrow_mut()
+            && !iter.is_lazy()
+        {
+            return self.next_item(&mut iter);
+        }
         let mut iter = state.iter.replace(ValueIter::Empty);
         let item = self.next_item(&mut iter);
         state.iter.replace(iter);
@@ -358,91 +369,6 @@ impl<'t> Interp<'t> {
         }
         self.calls += 1;
         Ok(())
-    }
-
-    fn emit(&mut self, expr: &'t Expr) -> Res<()> {
-        let tag = self.tag();
-        match &expr.kind {
-            ExprKind::Str(text) => {
-                self.charge(text.len())?;
-                self.out.literal(text, tag);
-                Ok(())
-            }
-            ExprKind::Concat(parts) => parts.iter().try_for_each(|part| self.emit(part)),
-            ExprKind::Sum(parts) => self.emit_sum(expr, parts),
-            ExprKind::Cond(test, then, otherwise) => {
-                if self.truth(test)? {
-                    self.emit(then)
-                } else {
-                    otherwise
-                        .as_ref()
-                        .map_or(Ok(()), |branch| self.emit(branch))
-                }
-            }
-            _ => {
-                let value = self.eval(expr)?;
-                self.emit_value(&value).map_err(|fault| fault.at(expr.at))
-            }
-        }
-    }
-
-    /// Writes a sum of strings piece by piece instead of joining it first.
-    fn emit_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<()> {
-        let mark = self.out.text.len();
-        for (index, part) in parts.iter().enumerate() {
-            if let ExprKind::Str(text) = &part.kind {
-                let tag = self.tag();
-                self.charge(text.len())?;
-                self.out.literal(text, tag);
-            } else {
-                let value = self.eval(part)?;
-                match &value {
-                    Value::Str(text) if !text.safe => {
-                        let tag = self.tag();
-                        self.charge(text.len())?;
-                        self.out.push_str(text, tag);
-                    }
-                    _ => {
-                        // Markup or a number: join as the operator itself would.
-                        let so_far = self.out.split_off(mark);
-                        let mut sum = if index == 0 {
-                            value
-                        } else {
-                            self.add(&Value::Str(so_far), &value)
-                                .map_err(|fault| fault.at(expr.at))?
-                        };
-                        for part in &parts[index + 1..] {
-                            let next = self.eval(part)?;
-                            sum = self.add(&sum, &next).map_err(|fault| fault.at(expr.at))?;
-                        }
-                        return self.emit_value(&sum).map_err(|fault| fault.at(expr.at));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Prints a value, as `str()` does.
-    pub(super) fn emit_value(&mut self, value: &Value<'t>) -> Res<()> {
-        let tag = self.tag();
-        match value {
-            Value::Str(text) => {
-                self.charge(text.len())?;
-                self.out.push_str(text, tag);
-                Ok(())
-            }
-            Value::Undefined(_) => Ok(()),
-            _ => {
-                let mut out = std::mem::take(&mut self.out);
-                let from = out.text.len();
-                let result = self.write_str(value, &mut out);
-                let made = out.text.len() - from;
-                self.out = out;
-                result?;
-                self.charge(made)
-            }
-        }
     }
 }
 

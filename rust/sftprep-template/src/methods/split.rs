@@ -91,7 +91,7 @@ fn rsplit_space(text: &str, max: usize) -> Vec<Range<usize>> {
     ranges
 }
 
-fn split_on(text: &str, sep: &str, max: usize, from_right: bool) -> Vec<Range<usize>> {
+pub(crate) fn split_on(text: &str, sep: &str, max: usize, from_right: bool) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     if from_right {
         let mut end = text.len();

@@ -6,6 +6,7 @@ use crate::ast::{Args, Expr, ExprKind};
 use crate::error::{Fault, Res};
 use crate::filters::Filter;
 use crate::lexer::Tok;
+use crate::methods::method_access;
 use crate::tests::Test;
 
 impl Parser {
@@ -54,8 +55,11 @@ impl Parser {
             let at = self.at();
             return match self.advance() {
                 Tok::Name(name) => Ok(Expr {
-                    kind: ExprKind::Attr(boxed(object), name.into()),
                     at,
+                    kind: {
+                        let on_dict = method_access("dict", &name);
+                        ExprKind::Attr(boxed(object), name.into(), on_dict)
+                    },
                 }),
                 Tok::Int(index) => {
                     let index = Expr {

@@ -172,6 +172,7 @@ impl Parser {
             test_scope: Scope::default(),
             else_scope: Scope::default(),
             loop_slot: None,
+            keeps_items: false,
             slots: (0, 0),
             at,
         })))

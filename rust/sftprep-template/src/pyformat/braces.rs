@@ -3,7 +3,8 @@
 use super::spec::apply_spec;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, args_error};
-use crate::text::{Out, Str};
+use crate::out::Out;
+use crate::text::Str;
 use crate::value::{CallArgs, Value};
 
 impl<'t> Interp<'t> {

@@ -10,7 +10,8 @@ use crate::error::Res;
 use crate::eval::Interp;
 use crate::iter::ValueIter;
 use crate::ops::{MAX_DATA_DEPTH, too_deep};
-use crate::text::{INEXACT, LITERAL, Origin, Out, Str, merge_tags};
+use crate::out::{Out, merge_tags};
+use crate::text::{INEXACT, LITERAL, Origin, Str};
 use crate::unicode::is_printable;
 use crate::value::{Value, View};
 

@@ -4,7 +4,8 @@ use super::float::{exponential, float_repr, general};
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
 use crate::ops::{Num, is_mapping, number, undefined_error};
-use crate::text::{INEXACT, LITERAL, Origin, Out, Str};
+use crate::out::Out;
+use crate::text::{INEXACT, LITERAL, Origin, Str};
 use crate::value::Value;
 
 /// Widths and precisions beyond this are refused before they make text.

@@ -5,7 +5,8 @@ use super::percent::MAX_WIDTH;
 use super::scalar_text;
 use crate::error::{Fault, Res};
 use crate::ops::{Num, number};
-use crate::text::{INEXACT, LITERAL, Out, Str};
+use crate::out::Out;
+use crate::text::{INEXACT, LITERAL, Str};
 use crate::value::Value;
 
 #[derive(Default)]

@@ -1,0 +1,251 @@
+//! Short ways for what chat templates do most, which evaluate nothing that is not needed and
+//! make no values in between: conditions on input fields, common methods and filters. Each gives
+//! what the general way gives; where it is not certain to, it says so and the general way runs.
+
+use super::Interp;
+use crate::ast::{Args, CmpOp, Expr, ExprKind, VarRef};
+use crate::data::Data;
+use crate::error::Res;
+use crate::filters::Filter;
+use crate::methods::{Access, Ends, method_access, split_on, stripped};
+use crate::tests::Test;
+use crate::text::LITERAL;
+use crate::trace::Step;
+use crate::value::{Undef, Value};
+
+/// What `peek` found out about an expression without evaluating it.
+pub(super) enum Peek<'t> {
+    /// It is this input value.
+    Data(&'t Data),
+    /// It is undefined.
+    Missing,
+    /// It has to be evaluated.
+    Unknown,
+}
+
+fn found(field: Option<&Data>, on_dict: Access) -> Peek<'_> {
+    match field {
+        Some(data) => Peek::Data(data),
+        None if on_dict == Access::None => Peek::Missing,
+        None => Peek::Unknown,
+    }
+}
+
+impl<'t> Interp<'t> {
+    /// Looks at `x.key`, `x['key']` and `x[0]` of the input: most conditions ask for no more.
+    pub(super) fn peek(&self, expr: &'t Expr) -> Peek<'t> {
+        match &expr.kind {
+            ExprKind::Var(var) => match self.place(var.var) {
+                Value::Data(data, _) => Peek::Data(data),
+                _ => Peek::Unknown,
+            },
+            ExprKind::Attr(object, name, on_dict) if *on_dict == Access::None => {
+                match self.peek(object) {
+                    Peek::Data(Data::Map(map)) => found(map.get(name), Access::None),
+                    _ => Peek::Unknown,
+                }
+            }
+            ExprKind::Item(object, index) => match &index.kind {
+                ExprKind::Str(key) => match self.peek(object) {
+                    Peek::Data(Data::Map(map)) => match map.get(key) {
+                        Some(data) => Peek::Data(data),
+                        None => found(None, method_access("dict", key)),
+                    },
+                    _ => Peek::Unknown,
+                },
+                ExprKind::Int(index) => self.peek_element(object, *index),
+                _ => Peek::Unknown,
+            },
+            _ => Peek::Unknown,
+        }
+    }
+
+    fn peek_element(&self, list: &'t Expr, index: i64) -> Peek<'t> {
+        let Ok(index) = usize::try_from(index) else {
+            return Peek::Unknown;
+        };
+        // In a loop over numbers, evaluating `messages[0]` may say whose turn it is.
+        if self.owner.index.is_some() {
+            return Peek::Unknown;
+        }
+        if let ExprKind::Var(var) = &list.kind
+            && let Value::List(items) = self.place(var.var)
+        {
+            return match items.get(index) {
+                Some(Value::Data(data, _)) => Peek::Data(data),
+                _ => Peek::Unknown,
+            };
+        }
+        match self.peek(list) {
+            Peek::Data(Data::List(items)) => items.get(index).map_or(Peek::Unknown, Peek::Data),
+            _ => Peek::Unknown,
+        }
+    }
+
+    /// Tests of type and presence on a variable or an input field.
+    pub(super) fn quick_test(&self, operand: &'t Expr, test: Test) -> Option<bool> {
+        match self.peek(operand) {
+            Peek::Data(data) => test.of_type(&Value::from_data(data, LITERAL)),
+            Peek::Missing => test.of_type(&Value::Undefined(Undef::Var(""))),
+            Peek::Unknown => match &operand.kind {
+                ExprKind::Var(var) => test.of_type(self.place(var.var)),
+                _ => None,
+            },
+        }
+    }
+
+    /// `x == 'text'` and `'text' in x` of a variable or an input field.
+    pub(super) fn quick_compare(
+        &mut self,
+        first: &'t Expr,
+        op: CmpOp,
+        second: &'t Expr,
+    ) -> Res<Option<bool>> {
+        let (text, other, wanted) = match (op, &first.kind, &second.kind) {
+            (CmpOp::Eq | CmpOp::Ne, _, ExprKind::Str(text)) => (&**text, first, op == CmpOp::Eq),
+            (CmpOp::In | CmpOp::NotIn, ExprKind::Str(text), _) => {
+                (&**text, second, op == CmpOp::In)
+            }
+            _ => return Ok(None),
+        };
+        let equality = matches!(op, CmpOp::Eq | CmpOp::Ne);
+        let (holds, scanned) = match self.peek(other) {
+            Peek::Data(Data::Str(whole)) if equality => (**whole == *text, 0),
+            Peek::Data(_) if equality => (false, 0),
+            Peek::Data(Data::Str(whole)) => (whole.contains(text), whole.len()),
+            Peek::Data(Data::Map(map)) => (map.contains_key(text), 0),
+            _ => match &other.kind {
+                ExprKind::Var(var) => match self.place(var.var) {
+                    Value::Str(whole) if equality => (whole.as_str() == text, 0),
+                    Value::Str(whole) => (whole.as_str().contains(text), whole.len()),
+                    _ => return Ok(None),
+                },
+                _ => return Ok(None),
+            },
+        };
+        self.scan(scanned)?;
+        Ok(Some(holds == wanted))
+    }
+
+    /// Filters without arguments on values that they need no copy of.
+    pub(super) fn quick_filter(
+        &mut self,
+        filter: Filter,
+        value: &Value<'t>,
+    ) -> Res<Option<Value<'t>>> {
+        Ok(match (filter, value) {
+            (Filter::Length, Value::List(_) | Value::Data(..)) => {
+                self.step()?;
+                value.container_len().map(|len| Value::int(len as i64))
+            }
+            (Filter::Trim, Value::Str(text)) => {
+                self.step()?;
+                self.scan(text.len())?;
+                let range = stripped(text.as_str(), None, Ends::Both);
+                Some(Value::Str(text.slice(range)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Methods of text with one written-out argument or none, and `get` of an input object.
+    pub(super) fn quick_method(
+        &mut self,
+        object: &Value<'t>,
+        name: &str,
+        args: &'t Args,
+    ) -> Res<Option<Value<'t>>> {
+        let arg: Option<&'t str> = match &args.pos[..] {
+            [] => None,
+            [
+                Expr {
+                    kind: ExprKind::Str(text),
+                    ..
+                },
+            ] => Some(text),
+            _ => return Ok(None),
+        };
+        if !args.is_plain() {
+            return Ok(None);
+        }
+        let text = match object {
+            Value::Str(text) => text,
+            Value::Data(Data::Map(map), origin) => {
+                let (Some(key), "get") = (arg, name) else {
+                    return Ok(None);
+                };
+                self.step()?;
+                return Ok(Some(match map.get(key) {
+                    Some(value) => {
+                        Value::from_data(value, self.leaves.child(*origin, Step::Key(key)))
+                    }
+                    None => Value::None(LITERAL),
+                }));
+            }
+            _ => return Ok(None),
+        };
+        let whole = text.as_str();
+        let ends = match (name, arg) {
+            ("strip", _) => Ends::Both,
+            ("lstrip", _) => Ends::Left,
+            ("rstrip", _) => Ends::Right,
+            ("startswith", Some(part)) => {
+                self.step()?;
+                return Ok(Some(Value::bool(whole.starts_with(part))));
+            }
+            ("endswith", Some(part)) => {
+                self.step()?;
+                return Ok(Some(Value::bool(whole.ends_with(part))));
+            }
+            ("split", Some(sep)) if !sep.is_empty() => {
+                self.step()?;
+                self.scan(whole.len())?;
+                let ranges = split_on(whole, sep, usize::MAX, false);
+                return self.slices(text, ranges).map(Some);
+            }
+            _ => return Ok(None),
+        };
+        self.step()?;
+        Ok(Some(Value::Str(text.slice(stripped(whole, arg, ends)))))
+    }
+
+    /// Writes a variable that holds text, without a copy of the value; whether it did.
+    pub(super) fn emit_variable(&mut self, var: VarRef) -> Res<bool> {
+        let tag = self.tag();
+        let value = match var {
+            VarRef::Slot(slot) => &self.slots[self.base + slot as usize],
+            VarRef::Context(index) => &self.context[index as usize],
+            VarRef::Up(..) => return Ok(false),
+        };
+        let Value::Str(text) = value else {
+            return Ok(false);
+        };
+        self.budget.bytes(text.len())?;
+        self.out.push_str(text, tag);
+        Ok(true)
+    }
+}
+
+/// Attributes that need neither the interpreter nor a copy of their object.
+pub(super) fn quick_attr<'t>(object: &Value<'t>, name: &str) -> Option<Value<'t>> {
+    match object {
+        Value::Namespace(fields) => {
+            let fields = fields.borrow();
+            fields
+                .iter()
+                .find(|(known, _)| known.as_str() == name)
+                .map(|(_, value)| value.clone())
+        }
+        Value::Loop(state) => {
+            let index0 = state.index0.get() as i64;
+            Some(match name {
+                "first" => Value::bool(index0 == 0),
+                "index0" => Value::int(index0),
+                "index" => Value::int(index0 + 1),
+                "last" => Value::bool(state.is_last()?),
+                _ => return None,
+            })
+        }
+        _ => None,
+    }
+}
