@@ -91,6 +91,17 @@ impl Entry {
     }
 }
 
+/// For every length, the bits of a key that are text and those that are the length.
+pub(crate) const KEEP: [[u128; 2]; 16] = {
+    let mut table = [[0; 2]; 16];
+    let mut n = 1;
+    while n < 16 {
+        table[n] = [u128::MAX >> (128 - 8 * n), (n as u128) << 120];
+        n += 1;
+    }
+    table
+};
+
 /// The key of a piece of 1 to 15 bytes.
 #[inline]
 pub(crate) fn key_of(piece: &[u8]) -> u128 {
@@ -111,10 +122,10 @@ pub(crate) fn bytes_of(key: u128) -> ([u8; 16], usize) {
 }
 
 #[inline]
-pub(crate) fn hash(key: u128) -> u64 {
+pub(crate) fn hash(key: u128) -> u32 {
     let (lo, hi) = (key as u64, (key >> 64) as u64);
     let x = lo.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ hi.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    (x ^ x >> 32).wrapping_mul(0x9FB2_1C65_1E98_DF25)
+    ((x ^ x >> 32).wrapping_mul(0x9FB2_1C65_1E98_DF25) >> 32) as u32
 }
 
 /// An open-addressed table of entries.
@@ -144,13 +155,13 @@ impl Table {
     }
 
     #[inline]
-    fn start(&self, hash: u64) -> usize {
-        (hash >> 32) as usize & (self.slots.len() - 1)
+    fn start(&self, hash: u32) -> usize {
+        hash as usize & (self.slots.len() - 1)
     }
 
     /// Asks for the cache line of a key before it is needed.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
+    pub(crate) fn prefetch(&self, hash: u32) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -166,7 +177,7 @@ impl Table {
     }
 
     #[inline]
-    pub(crate) fn get(&self, key: u128, hash: u64) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: u128, hash: u32) -> Option<&Entry> {
         let mask = self.slots.len() - 1;
         let mut at = self.start(hash);
         loop {

@@ -15,6 +15,7 @@
 //! ```
 
 mod added;
+mod blocks;
 mod bytes;
 mod cache;
 mod check;
@@ -28,7 +29,6 @@ mod merge;
 mod nfc;
 mod plan;
 mod run;
-mod scan;
 mod scanner;
 mod split;
 mod store;

@@ -6,34 +6,62 @@
 
 #![allow(clippy::many_single_char_names)] // positions in one text
 
-use crate::cache::{INLINE, Learned, SHORT, bytes_of, hash, key_of};
+use crate::blocks::{BLOCK, Bytes, Look, Plain, Rules, load, starts};
+use crate::cache::{INLINE, KEEP, Learned, SHORT, Table, bytes_of, hash, key_of};
 use crate::classes::classes;
 use crate::cut::{Cuts, char_len};
 use crate::encoder::Encoding;
 use crate::merge::Merger;
 use crate::plan::{Family, Plan, Prefix};
-use crate::scan::Window;
-use crate::split::{Split, Word};
+use crate::split::Split;
+use std::mem::MaybeUninit;
 
-/// Pieces between scanning and looking up.
-const BATCH: usize = 64;
+/// Pieces between scanning and looking up: a block adds up to 64, and a batch that is half full is
+/// looked up before the next.
+const BATCH: usize = 2 * BLOCK;
+
+/// Pieces that were found and not yet looked up.
+struct Batch {
+    /// Keys of short pieces; of a long piece its end.
+    keys: [u128; BATCH],
+    hashes: [u32; BATCH],
+    starts: [u32; BATCH],
+    filled: usize,
+}
 
 /// What one thread needs to encode, kept from text to text.
 pub(crate) struct State {
     learned: Learned,
     merger: Merger,
-    /// Keys of short pieces; of a long piece its end.
-    keys: [u128; BATCH],
-    hashes: [u64; BATCH],
-    starts: [u32; BATCH],
-    filled: usize,
-    /// Tokens of the batch so far.
-    out_ids: [u32; BATCH * INLINE],
-    out_spans: [[u32; 2]; BATCH * INLINE],
+    batch: Box<Batch>,
+    /// Whether the last batch held much that was not known.
+    cold: bool,
+    features: Features,
     cuts: Cuts,
     ids: Vec<u32>,
     lens: Vec<u32>,
     prefixed: Vec<u8>,
+}
+
+/// What this processor can do.
+#[derive(Clone, Copy)]
+enum Features {
+    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Features {
+    fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
+            if bits && is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Plain
+    }
 }
 
 impl State {
@@ -41,12 +69,14 @@ impl State {
         Self {
             learned: Learned::new(),
             merger: Merger::default(),
-            keys: [0; BATCH],
-            hashes: [0; BATCH],
-            starts: [0; BATCH],
-            filled: 0,
-            out_ids: [0; BATCH * INLINE],
-            out_spans: [[0; 2]; BATCH * INLINE],
+            batch: Box::new(Batch {
+                keys: [0; BATCH],
+                hashes: [0; BATCH],
+                starts: [0; BATCH],
+                filled: 0,
+            }),
+            cold: true,
+            features: Features::detect(),
             cuts: Cuts::default(),
             ids: Vec::new(),
             lens: Vec::new(),
@@ -68,43 +98,34 @@ impl State {
             return;
         }
         match plan.family {
-            Family::ByteLevel(split) => {
-                // Each kind of word gets a loop of its own.
-                let with = |word| Split { word, ..split };
-                match split.word {
-                    Word::Spaced => self.byte_level(plan, &with(Word::Spaced), t, start, out),
-                    Word::Prefixed => self.byte_level(plan, &with(Word::Prefixed), t, start, out),
-                    Word::Cased => self.byte_level(plan, &with(Word::Cased), t, start, out),
-                    Word::PrefixedMarks | Word::DeepSeek => {
-                        self.byte_level(plan, &split, t, start, out);
-                    }
-                }
-            }
+            Family::ByteLevel(split) => self.byte_level(plan, &split, t, start, out),
             Family::SentencePiece(prefix) => self.sentencepiece(plan, prefix, t, start, out),
         }
         self.drain(plan, t, out);
     }
 
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
+    #[allow(unsafe_code)]
     fn byte_level(&mut self, plan: &Plan, s: &Split, t: &[u8], start: usize, out: &mut Encoding) {
+        let rules = Rules::new(s);
         let mut p = start;
         while p < t.len() {
-            let w = Window::at(t, p);
-            let mut n = w.word(s);
-            if n == 0 {
-                n = w.other(s);
-            }
-            if n == 0 {
+            let from = p;
+            let (batch, table) = (&mut *self.batch, &self.learned.short);
+            p = match self.features {
+                Features::Plain => fill::<Plain>(batch, table, &rules, t, p),
+                // SAFETY: `detect` has found that the processor has these instructions.
+                #[cfg(target_arch = "x86_64")]
+                Features::Avx2 => unsafe { fill_avx2(batch, table, &rules, t, p) },
+            };
+            if self.batch.filled > BLOCK {
+                self.drain(plan, t, out);
+            } else if p == from {
                 p = self.beyond_ascii(plan, s, t, p, out);
-                continue;
             }
-            self.push(plan, w.key(n), p, t, out);
-            p += n;
         }
     }
 
-    /// A pre-token that the windows do not find: long, or with characters beyond ASCII.
+    /// A pre-token that the blocks do not find: long, or with characters beyond ASCII.
     #[inline(never)]
     fn beyond_ascii(
         &mut self,
@@ -146,64 +167,88 @@ impl State {
 
     #[inline]
     fn push(&mut self, plan: &Plan, key: u128, start: usize, t: &[u8], out: &mut Encoding) {
-        let h = hash(key);
-        self.learned.short.prefetch(h);
-        let i = self.filled;
-        self.keys[i] = key;
-        self.hashes[i] = h;
-        self.starts[i] = start as u32;
-        self.filled = i + 1;
-        if self.filled == BATCH {
+        let i = self.batch.filled;
+        self.batch.set(i, &self.learned.short, key, start);
+        self.batch.filled = i + 1;
+        if self.batch.filled > BLOCK {
             self.drain(plan, t, out);
         }
     }
 
     /// Looks up what is in the batch and appends its tokens.
     fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
-        let n = std::mem::take(&mut self.filled);
-        // What is not known here is probably in the vocabulary: ask for its place there already.
-        for i in 0..n {
-            if self
-                .learned
-                .short
-                .get(self.keys[i], self.hashes[i])
-                .is_none()
-            {
-                plan.seeds.prefetch(self.hashes[i]);
+        let n = std::mem::take(&mut self.batch.filled);
+        if self.cold {
+            self.ask_seeds(plan, n);
+        }
+        let (mut i, mut unknown) = (0, 0);
+        while i < n {
+            i = self.emit_known(i, n, out);
+            if i < n {
+                let (key, h) = (self.batch.keys[i], self.batch.hashes[i]);
+                let start = self.batch.starts[i] as usize;
+                self.unknown(plan, t, key, h, start, out);
+                i += 1;
+                unknown += 1;
             }
         }
-        let mut at = 0;
-        for i in 0..n {
-            let (key, h, start) = (self.keys[i], self.hashes[i], self.starts[i]);
-            let hit = self
-                .learned
-                .short
-                .get(key, h)
-                .filter(|e| e.count().is_some());
-            let Some(e) = hit else {
-                self.flush(at, out);
-                at = 0;
-                self.unknown(plan, t, key, h, start as usize, out);
-                continue;
+        self.cold = unknown * 16 > n;
+    }
+
+    /// What is not known is probably in the vocabulary: asks for its place there ahead of time.
+    #[inline(never)]
+    fn ask_seeds(&self, plan: &Plan, n: usize) {
+        for (&key, &h) in self.batch.keys.iter().zip(&self.batch.hashes).take(n) {
+            if self.learned.short.get(key, h).is_none() {
+                plan.seeds.prefetch(h);
+            }
+        }
+    }
+
+    /// Appends the tokens of pieces `from..to` of the batch up to the first that is not known;
+    /// returns which that is.
+    #[inline]
+    #[allow(unsafe_code)]
+    fn emit_known(&self, from: usize, to: usize, out: &mut Encoding) -> usize {
+        let room = (to - from) * INLINE;
+        out.ids.reserve(room);
+        out.offsets.reserve(room);
+        let ids = &mut out.ids.spare_capacity_mut()[..room];
+        let spans = &mut out.offsets.spare_capacity_mut()[..room];
+        let batch = &*self.batch;
+        let (mut at, mut i) = (0, from);
+        while i < to {
+            let (key, h, start) = (batch.keys[i], batch.hashes[i], batch.starts[i]);
+            let Some(e) = self.learned.short.get(key, h) else {
+                break;
             };
+            let n = e.meta as usize & 0xFF;
             // All three are written, and the next piece writes over those that are not there.
             let (a, b) = (start + e.len(0), start + e.len(0) + e.len(1));
             // (As arrays: copying slices of three became calls of memcpy, a tenth of the time.)
-            let ids = self.out_ids[at..].first_chunk_mut();
-            let spans = self.out_spans[at..].first_chunk_mut();
-            let (Some(ids), Some(spans)) = (ids, spans) else {
+            let (Some(ids), Some(spans)) =
+                (ids[at..].first_chunk_mut(), spans[at..].first_chunk_mut())
+            else {
                 break;
             };
-            *ids = e.ids;
-            *spans = [[start, a], [a, b], [b, b + e.len(2)]];
-            at += e.meta as usize & 0xFF;
+            if n > INLINE {
+                break;
+            }
+            let w = MaybeUninit::new;
+            *ids = [w(e.ids[0]), w(e.ids[1]), w(e.ids[2])];
+            let w = MaybeUninit::new;
+            *spans = [w([start, a]), w([a, b]), w([b, b + e.len(2)])];
+            at += n;
+            i += 1;
         }
-        self.flush(at, out);
-    }
-
-    fn flush(&mut self, n: usize, out: &mut Encoding) {
-        out.ids.extend_from_slice(&self.out_ids[..n]);
-        out.offsets.extend_from_slice(&self.out_spans[..n]);
+        let len = out.ids.len() + at;
+        // SAFETY: every step wrote the three elements from `at`, of which `at` then passed over at
+        // most three, so the first `at` of the spare elements of both are written.
+        unsafe {
+            out.ids.set_len(len);
+            out.offsets.set_len(len);
+        }
+        i
     }
 
     /// A piece that the encoder has not met, or one of more tokens than fit beside its key.
@@ -213,7 +258,7 @@ impl State {
         plan: &Plan,
         t: &[u8],
         key: u128,
-        h: u64,
+        h: u32,
         start: usize,
         out: &mut Encoding,
     ) {
@@ -363,6 +408,61 @@ impl State {
         }
         self.cuts = cuts;
     }
+}
+
+impl Batch {
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn set(&mut self, i: usize, table: &Table, key: u128, start: usize) {
+        let h = hash(key);
+        table.prefetch(h);
+        let i = i & (BATCH - 1);
+        self.keys[i] = key;
+        self.hashes[i] = h;
+        self.starts[i] = start as u32;
+    }
+}
+
+/// Puts pre-tokens from `p` on into the batch until it is more than half full or one comes that
+/// the blocks do not tell; returns where that is.
+#[inline(always)]
+#[allow(clippy::inline_always)] // it is compiled once for each set of instructions
+fn fill<L: Look>(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], mut p: usize) -> usize {
+    let mut tail: Bytes = [0; BLOCK + 16];
+    let mut i = batch.filled;
+    while i <= BLOCK && p < t.len() {
+        let bytes = load(t, p, &mut tail);
+        let kinds = L::kinds(bytes);
+        let mut ends = starts(&kinds, bytes, t.len() - p, rules) & !1;
+        let mut at = 0;
+        while ends != 0 {
+            let end = ends.trailing_zeros() as usize;
+            ends &= ends - 1;
+            let len = end - at;
+            let key = if len <= SHORT {
+                let piece = bytes[at & (BLOCK - 1)..].first_chunk::<16>();
+                let [keep, size] = KEEP[len & 15];
+                u128::from_le_bytes(*piece.unwrap_or(&[0; 16])) & keep | size
+            } else {
+                (p + end) as u128
+            };
+            batch.set(i, table, key, p + at);
+            i += 1;
+            at = end;
+        }
+        if at == 0 {
+            break;
+        }
+        p += at;
+    }
+    batch.filled = i;
+    p
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn fill_avx2(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], p: usize) -> usize {
+    fill::<crate::blocks::Avx2>(batch, table, rules, t, p)
 }
 
 /// Appends tokens that follow one another from `start`.
