@@ -297,6 +297,19 @@ class Encoder:
         Raises:
             FormatError: if the row is not what its format wants.
             TemplateError: if the template refuses it.
+            LabelError: if it cannot be proved what is to be trained, or nothing is; with code
+                ``label.several`` if the row becomes several samples.
+        """
+
+    def encode_samples(self, row: Mapping[str, Any] | InputRow | str | bytes) -> list[EncodedRow]:
+        """Every sample that ``pack`` makes of a row, in order.
+
+        That is one, or, where the template leaves out the reasoning of turns that others follow
+        and ``history`` is ``per_turn``, one per trained turn.
+
+        Raises:
+            FormatError: if the row is not what its format wants.
+            TemplateError: if the template refuses it.
             LabelError: if it cannot be proved what is to be trained, or nothing is.
         """
 
@@ -355,6 +368,10 @@ class EncodedRow:
         """Message index of each assistant turn -> how it was proved what the assistant wrote
         there (the words are explained in docs/learn/masks.md); empty for rows without a template.
         """
+
+    @property
+    def turn(self) -> int | None:
+        """The message that the sample ends with and trains, if the row became one per turn."""
 
     def __len__(self) -> int: ...
 

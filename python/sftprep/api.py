@@ -12,14 +12,15 @@ from typing import Any, TypedDict, Unpack
 from sftprep import _core, hub
 from sftprep.config import (
     AppendEos,
+    Dropped,
     Format,
+    History,
     Overlong,
     PackConfig,
     Parts,
     SpecialText,
     Stop,
     Strategy,
-    TrainOn,
     merge,
     nest,
     read_file,
@@ -46,12 +47,16 @@ class PackOptions(TypedDict, total=False):
     chat_template: str
     template_kwargs: dict[str, Any]
     date: str
-    train_on: TrainOn
+    train_on: str
+    history: History
+    dropped: Dropped
     reasoning: bool
     tool_calls: bool
     stop: Stop
     special_text: SpecialText
     append_eos: AppendEos
+    assistant_header: str
+    assistant_stop: str
     strategy: Strategy
     overlong: Overlong
     seed: int
@@ -201,6 +206,14 @@ class PackReport:
     """Rows whose own text spelled a control token."""
     straddling_tokens: int = 0
     """Tokens across the edge of a trained span; never trained."""
+    expanded_rows: int = 0
+    """Rows that became one sample per turn, because the template leaves out earlier reasoning."""
+    expanded_samples: int = 0
+    """Samples that they became."""
+    dropped_fields: dict[str, int] = field(default_factory=dict)
+    """Trained turns of which the template left out a field, by field."""
+    turns_by_method: dict[str, int] = field(default_factory=dict)
+    """Trained turns by how their start was proven."""
     warnings: tuple[str, ...] = ()
     """What you should know."""
     seconds: dict[str, float] = field(default_factory=dict)

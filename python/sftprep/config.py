@@ -22,7 +22,8 @@ Format = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "pretokenized"
 ]
 Parts = Literal["auto", "join", "raw"]
-TrainOn = Literal["assistant", "last_turn"]
+History = Literal["per_turn", "allow", "refuse"]
+Dropped = Literal["refuse", "allow"]
 Stop = Literal["turn", "last", "none"]
 SpecialText = Literal["as_text", "refuse", "as_transformers"]
 AppendEos = Literal["auto", "always", "never"]
@@ -72,8 +73,12 @@ class TemplateConfig:
 class LabelConfig:
     """What to train on."""
 
-    train_on: TrainOn = "assistant"
-    """Which assistant turns."""
+    train_on: str = "assistant"
+    """Which turns: a role, several with commas between, or ``last_turn``."""
+    history: History = "per_turn"
+    """What to do where the template leaves out reasoning of turns that others follow."""
+    dropped: Dropped = "refuse"
+    """What to do where it leaves out any other field of a trained turn."""
     reasoning: bool = True
     """Train reasoning that the template keeps."""
     tool_calls: bool = True
@@ -84,6 +89,10 @@ class LabelConfig:
     """What to do with text of a row that spells a control token."""
     append_eos: AppendEos = "auto"
     """Whether raw rows end with the tokenizer's eos token."""
+    assistant_header: str = ""
+    """Literal text that ends where an assistant's turn begins, if the template proves no start."""
+    assistant_stop: str = ""
+    """Literal text that ends such a turn; goes with the header."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +153,7 @@ class PackConfig:
 
     @classmethod
     def from_file(cls, path: str | Path) -> PackConfig:
-        """Reads a JSON configuration, or the one inside a manifest.
+        """Reads a TOML or JSON configuration, or the one inside a manifest.
 
         Raises:
             SourceError: if the file cannot be read.
@@ -250,7 +259,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
 
     Raises:
         SourceError: if the file cannot be read.
-        ConfigError: if it is not JSON, or not an object.
+        ConfigError: if it is neither TOML nor JSON, or not an object.
     """
     path = Path(path)
     if path.is_dir():
@@ -265,14 +274,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"the configuration is not UTF-8: {error}", path=str(path)) from error
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"the configuration is not JSON: {error.msg} at column {error.colno}",
-            path=str(path),
-            line=error.lineno,
-        ) from error
+    data = _toml(text, path) if path.suffix == ".toml" else _json(text, path)
     if isinstance(data, dict) and "format_version" in data and "config" in data:
         data = _of_manifest(data, path.parent)
     if not isinstance(data, dict):
@@ -280,6 +282,26 @@ def read_file(path: str | Path) -> dict[str, Any]:
             f"the configuration is {_describe(data)}, it must be an object", path=str(path)
         )
     return data
+
+
+def _json(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever it holds
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"the configuration is not JSON: {error.msg} at column {error.colno}",
+            path=str(path),
+            line=error.lineno,
+        ) from error
+
+
+def _toml(text: str, path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"the configuration is not TOML: {error}", path=str(path)) from error
 
 
 def _of_manifest(manifest: Mapping[str, Any], folder: Path) -> Any:  # noqa: ANN401 - as it is

@@ -29,6 +29,7 @@ CHATML = (
 )
 """For tokenizers that have no template: the same text is given to sftprep."""
 Expected = tuple[list[int], list[int] | None]
+"""Ids and labels of a sample; None: not decided."""
 
 
 class Oracle:
@@ -44,35 +45,40 @@ class Oracle:
         own = tokenizer_template(self.folder, bool(row.tools))
         return own or Template("chatml", CHATML, {})
 
-    def expect(self, line: bytes) -> Expected | str:
-        """Ids and labels (None: not decided), or why there must be none."""
+    def expect(self, line: bytes) -> list[Expected] | str:
+        """The samples of a row, or why there must be none."""
         try:
             row = normalise(json.loads(line), self.form)
         except (Refusal, ValueError) as refusal:
             return str(refusal)
         if row.text is not None:
-            return reference.raw(self.tokenizer, row.text)
+            return [reference.raw(self.tokenizer, row.text)]
         if row.completion is not None:
             own = tokenizer_template(self.folder, False)
             eos = own.special.get("eos_token") if own else None
-            return reference.completion(self.tokenizer, *row.completion, eos)
+            return [reference.completion(self.tokenizer, *row.completion, eos)]
         if not any(row.train):
             return "no assistant message is trained"
         return self.conversation(row)
 
-    def conversation(self, row: Sample) -> Expected | str:
+    def conversation(self, row: Sample) -> list[Expected] | str:
         template = self.template(row)
         try:
-            text = reference.conversation_text(template, row)
+            samples = reference.samples(template, row)
         except Exception as error:  # a template may raise anything at all
             return f"the template raises {type(error).__name__}: {error}"
-        spans = self.spans(template, row, text)
+        found = [self.sample(template, sample) for sample in samples]
+        nothing = any(labels is not None and max(labels) < 0 for _, labels in found)
+        return "nothing trained" if nothing else found
+
+    def sample(self, template: Template, sample: Sample) -> Expected:
+        text = reference.conversation_text(template, sample)
+        spans = self.spans(template, sample, text)
         if spans is None:
             self.counts["labels not decided"] += 1
             return self.tokenizer.encode(text), None
         self.counts["labels decided"] += 1
-        ids, labels = self.tokenizer.label(text, spans)
-        return (ids, labels) if any(label >= 0 for label in labels) else "nothing trained"
+        return self.tokenizer.label(text, spans)
 
     def spans(self, template: Template, row: Sample, text: str) -> list[tuple[int, int]] | None:
         try:
@@ -89,7 +95,7 @@ class Oracle:
 
 def packed(
     tmp_path: Path, rows: list[bytes], form: str, folder: Path
-) -> tuple[dict[int, shards.Document], dict[int, dict[str, object]]]:
+) -> tuple[dict[int, list[shards.Document]], dict[int, dict[str, object]]]:
     source = tmp_path / "rows.jsonl"
     source.write_bytes(b"".join(line + b"\n" for line in rows))
     template = {} if tokenizer_template(folder, False) else {"chat_template": CHATML}
@@ -105,9 +111,7 @@ def packed(
         max_reject_rate=1.0,
         **template,
     )
-    documents = list(shards.documents(out))
-    by_line = {document.line: document for document in documents}
-    assert len(by_line) == len(documents), "a row was packed twice"
+    by_line = shards.by_line(out)
     ledger = {entry["line"]: entry for entry in shards.ledger(out)}
     assert len(ledger) == len(rows), "the ledger has not one entry per row"
     return by_line, ledger
@@ -136,7 +140,7 @@ def test_documents_equal_the_reference(data: Path, tokenizer_name: str, tmp_path
             if number == 0:
                 oracle.slow_left = JUDGED_ROWS
             problem = compare(
-                oracle.expect(text), documents.get(line), ledger.get(line, {}), oracle.counts
+                oracle.expect(text), documents.get(line, []), ledger.get(line, {}), oracle.counts
             )
             if problem:
                 problems.append(f"{name}, sampled row {number}: {problem}")
@@ -146,27 +150,40 @@ def test_documents_equal_the_reference(data: Path, tokenizer_name: str, tmp_path
 
 
 def compare(
-    expected: Expected | str,
-    document: shards.Document | None,
+    expected: list[Expected] | str,
+    documents: list[shards.Document],
     entry: dict[str, object],
     counts: Counter[str],
 ) -> str | None:
     """What is wrong with the outcome of one row, None if nothing is."""
     code = str(entry.get("code") or "")
     if isinstance(expected, str):
-        counts["refused by both"] += document is None
-        return f"packed, but {expected}" if document else None
-    ids, labels = expected
-    if document is None:
+        counts["refused by both"] += not documents
+        return f"packed, but {expected}" if documents else None
+    if not documents:
         # An honest refusal is no error; the share of them is counted and printed.
         counts["label.refused"] += code == "label.refused"
-        honest = code == "label.refused" or (code == "pack.overlong" and len(ids) > MAX_LEN)
+        too_long = any(len(ids) > MAX_LEN for ids, _ in expected)
+        honest = code == "label.refused" or (code == "pack.overlong" and too_long)
         return None if honest else f"not packed ({code}: {entry.get('detail')})"
-    counts["documents"] += 1
+    counts["documents"] += len(documents)
+    counts["rows with one sample per turn"] += len(expected) > 1
+    if len(documents) != len(expected) or entry["documents"] != len(expected):
+        return (
+            f"{len(documents)} documents, {entry['documents']} in the ledger, not {len(expected)}"
+        )
+    if entry["tokens"] != sum(len(ids) for ids, _ in expected):
+        return f"the ledger says {entry['tokens']} tokens"
+    return next(filter(None, map(compare_document, documents, expected)), None)
+
+
+def compare_document(document: shards.Document, expected: Expected) -> str | None:
+    """What is wrong with one document, None if nothing is."""
+    ids, labels = expected
     if document.ids != ids:
-        return f"ids differ: {difference(document.ids, ids)}"
+        return f"part {document.part}: ids differ: {difference(document.ids, ids)}"
     if labels is not None and document.labels != labels:
-        return f"labels differ: {difference(document.labels, labels)}"
+        return f"part {document.part}: labels differ: {difference(document.labels, labels)}"
     return None
 
 

@@ -8,6 +8,7 @@ Where a template rewrites history and they are not, the judge of `mask` decides.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from . import mask
@@ -60,6 +61,37 @@ def trained_spans(
             raise Undecided(f"message {index}")
         spans.append(span)
     return spans
+
+
+def samples(template: Template, sample: Sample) -> list[Sample]:
+    """The samples that a conversation becomes, where one per turn is asked for.
+
+    It is one, unless something that a trained turn says is missing from the text of the whole and
+    there in the text of the conversation that ends with that turn. Then it is one per trained
+    turn, each ending with its own.
+    """
+    messages = sample.messages or []
+    whole = conversation_text(template, sample)
+    turns = [index for index, trained in enumerate(sample.train) if trained]
+    cuts = [
+        replace(sample, messages=messages[: turn + 1], train=[False] * turn + [True])
+        for turn in turns
+    ]
+    for turn, cut in zip(turns, cuts, strict=True):
+        gone = [text for text in _said(messages[turn]) if text not in whole]
+        if gone and any(text in conversation_text(template, cut) for text in gone):
+            return cuts
+    return [sample]
+
+
+def _said(message: dict[str, Any]) -> list[str]:
+    """What a message says: its reasoning, as a field or inside of the content, and its answer."""
+    said = [message.get(name) for name in ("reasoning_content", "thinking", "reasoning")]
+    content = message.get("content")
+    if isinstance(content, str):
+        thought, mark, answer = content.rpartition("</think>")
+        said += [thought.partition("<think>")[2] if mark else "", answer]
+    return [text.strip() for text in said if isinstance(text, str) and text.strip()]
 
 
 def example(

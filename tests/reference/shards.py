@@ -40,6 +40,22 @@ def documents(out: Path) -> Iterator[Document]:
             yield from _row_documents(row, side)
 
 
+def by_line(out: Path) -> dict[int, list[Document]]:
+    """The documents of each input row, in the order of its parts.
+
+    Raises:
+        AssertionError: if a part is there twice, or one is missing.
+    """
+    found: dict[int, list[Document]] = {}
+    for document in documents(out):
+        found.setdefault(document.line, []).append(document)
+    for line, parts in found.items():
+        parts.sort(key=lambda part: part.part)
+        if [part.part for part in parts] != list(range(len(parts))):
+            raise AssertionError(f"line {line} has the parts {[part.part for part in parts]}")
+    return found
+
+
 def _row_documents(row: dict[str, Any], side: dict[str, Any]) -> Iterator[Document]:
     if len(row["input_ids"]) != len(row["labels"]):
         raise AssertionError("a row has not one label per id")

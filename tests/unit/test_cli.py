@@ -74,6 +74,8 @@ def test_every_option_has_a_flag() -> None:
         "--template-arg", "x=[1, null]", "--template-arg", 'y="z"', "--date", "2025-01-01",
         "--format", "text", "--map", "text=body", "--role", "narrator=system", "--parts", "raw",
         "--train-on", "last_turn", "--no-reasoning", "--no-tool-calls", "--stop", "last",
+        "--history", "allow", "--dropped", "allow", "--assistant-header", "A:",
+        "--assistant-stop", "<end>",
         "--special-text", "refuse", "--append-eos", "never", "--max-len", "77",
         "--strategy", "wrapped", "--overlong", "truncate", "--seed", "5", "--shard-size", "1MiB",
         "--limit", "9", "--max-reject-rate", "0.5", "--max-line-bytes", "1KiB",

@@ -103,13 +103,26 @@ def test_mistakes_are_named(data: dict[str, Any], code: str, field: str, hint: s
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("pack", "max_len", 1), ("source", "max_reject_rate", 1.5), ("output", "shard_bytes", 1)],
+    [
+        ("pack", "max_len", 1),
+        ("source", "max_reject_rate", 1.5),
+        ("output", "shard_bytes", 1),
+        ("label", "assistant_header", "A:"),
+    ],
 )
 def test_the_core_checks_ranges(section: str, name: str, value: object) -> None:
     with pytest.raises(ConfigError) as caught:
         _core.check_config(merge(VALID, {section: {name: value}}).to_json())
     assert caught.value.field == f"{section}.{name}"
     assert str(value) in caught.value.message
+
+
+@pytest.mark.parametrize("train_on", ["", "last", "assistant,", "assistant,last_turn", "everyone"])
+def test_what_is_trained_is_named_by_roles(train_on: str) -> None:
+    with pytest.raises(ConfigError, match="roles of system, developer, user, assistant, tool"):
+        _core.check_config(merge(VALID, {"label": {"train_on": train_on}}).to_json())
+    for good in ("assistant", "last_turn", "user,assistant"):
+        _core.check_config(merge(VALID, {"label": {"train_on": good}}).to_json())
 
 
 def test_files_are_read_with_their_mistakes_named(tmp_path: Path) -> None:
@@ -119,6 +132,14 @@ def test_files_are_read_with_their_mistakes_named(tmp_path: Path) -> None:
     manifest = tmp_path / "sftprep.manifest.json"
     manifest.write_text('{"format_version": 1, "config": {"pack": {"max_len": 78}}, "x": 1}')
     assert PackConfig.from_file(tmp_path).pack.max_len == 78
+    toml = tmp_path / "config.toml"
+    toml.write_text('[pack]\nmax_len = 79\n[label]\nhistory = "refuse"\ntrain_on = "user,tool"\n')
+    config = PackConfig.from_file(toml)
+    assert (config.pack.max_len, config.label.history) == (79, "refuse")
+    assert config.label.train_on == "user,tool"
+    toml.write_text("[pack\n")
+    with pytest.raises(ConfigError, match="not TOML"):
+        PackConfig.from_file(toml)
     path.write_text('{"pack": \n {,}}')
     with pytest.raises(ConfigError, match="not JSON") as caught:
         PackConfig.from_file(path)

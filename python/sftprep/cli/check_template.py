@@ -92,6 +92,7 @@ def _shape(shape: dict[str, Any], width: int) -> list[str]:
     methods = ", ".join(dict.fromkeys(turn["method"] for turn in turns if turn["method"]))
     mark = _MARKS[shape["outcome"]]
     notes = [methods] if shape["outcome"] == "proven" else []
+    notes += [f"{shape['samples']} samples, one per turn"] if shape["samples"] > 1 else []
     notes += [f"leaves out {', '.join(shape['left_out'])}"] if shape["left_out"] else []
     if shape["rewritten_after"]:
         after = ", ".join(str(message) for message in shape["rewritten_after"])

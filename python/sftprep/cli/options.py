@@ -148,8 +148,22 @@ def add_label_arguments(parser: argparse._ActionsContainer) -> None:
 
     parser.add_argument(
         "--train-on",
-        choices=choices("label", "train_on"),
-        help="every assistant turn (default) or the last one only",
+        metavar="ROLES",
+        help="roles whose turns are trained, with commas between (default assistant), or "
+        "last_turn: the last assistant turn only",
+    )
+    parser.add_argument(
+        "--history",
+        choices=choices("label", "history"),
+        help="the template leaves out reasoning of turns that others follow: one sample per turn, "
+        "as inference would see it (per_turn, default), train them without it (allow), or reject "
+        "the row (refuse)",
+    )
+    parser.add_argument(
+        "--dropped",
+        choices=choices("label", "dropped"),
+        help="the template leaves out any other field of a trained turn: reject the row (refuse, "
+        "default), or train the turn without it (allow)",
     )
     parser.add_argument(
         "--no-reasoning",
@@ -180,4 +194,15 @@ def add_label_arguments(parser: argparse._ActionsContainer) -> None:
         choices=choices("label", "append_eos"),
         help="end rows without a template with eos: completions only (auto, default), "
         "raw text too (always), neither (never)",
+    )
+    parser.add_argument(
+        "--assistant-header",
+        metavar="TEXT",
+        help="for a template that proves no start: the literal text before an assistant's turn; "
+        "still verified, and given together with --assistant-stop",
+    )
+    parser.add_argument(
+        "--assistant-stop",
+        metavar="TEXT",
+        help="the literal text that ends such a turn",
     )

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="start from the options in a JSON file or in a manifest; flags win over it",
+        help="start from the options in a TOML or JSON file or in a manifest; flags win over it",
     )
     types.add_template_arguments(parser.add_argument_group("rows, template, tokenizer"))
     types.add_label_arguments(parser.add_argument_group("labels"))
@@ -177,6 +177,11 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     lines.append(packing_line(packing))
     if report.duplicate_keys:
         lines.append(f"{report.duplicate_keys:,} keys occurred twice in one object; the last won")
+    if report.expanded_rows:
+        lines.append(
+            f"{report.expanded_rows:,} rows became {report.expanded_samples:,} samples, one per "
+            "turn: the template leaves out reasoning of turns that others follow (--history)"
+        )
     if report.straddling_tokens:
         lines.append(
             f"{report.straddling_tokens:,} tokens lie across the edge of a trained span; "

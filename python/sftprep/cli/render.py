@@ -72,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"── {row.source}:{row.line} " + "─" * 40)
         try:
             if mask:
-                print(masked(encoder.encode(row), color))
+                for sample in encoder.encode_samples(row):
+                    print(masked(sample, color))
             else:
                 text = encoder.render(row, add_generation_prompt=prompt)
                 print(text, end="" if text.endswith("\n") else "\n")
@@ -105,5 +106,6 @@ def masked(row: EncodedRow, color: bool) -> str:
         )
     ]
     trained = int((row.labels >= 0).sum())
-    facts = {"tokens": len(row.input_ids), "trained": trained, "methods": row.mask_method}
+    facts: dict[str, object] = {"tokens": len(row.input_ids), "trained": trained}
+    facts |= {"methods": row.mask_method} | ({} if row.turn is None else {"turn": row.turn})
     return f"{''.join(pieces)}\n{json.dumps(facts)}\n{legend(color)}"

@@ -114,8 +114,12 @@ pub struct TemplateConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelConfig {
-    /// Which assistant turns.
+    /// Which turns: a role, several with commas between, or `last_turn`.
     pub train_on: TrainOn,
+    /// What to do where the template leaves out reasoning of turns that others follow.
+    pub history: History,
+    /// What to do where it leaves out any other field of a trained turn.
+    pub dropped: Dropped,
     /// Train reasoning that the template keeps.
     pub reasoning: bool,
     /// Train tool calls.
@@ -126,30 +130,112 @@ pub struct LabelConfig {
     pub special_text: SpecialText,
     /// Whether raw rows end with the tokenizer's eos token.
     pub append_eos: AppendEos,
+    /// Literal text that ends where an assistant's turn begins, for templates that prove no start.
+    pub assistant_header: String,
+    /// Literal text that ends such a turn; goes with the header.
+    pub assistant_stop: String,
 }
 
 impl Default for LabelConfig {
     fn default() -> Self {
         Self {
-            train_on: TrainOn::Assistant,
+            train_on: TrainOn::default(),
+            history: History::PerTurn,
+            dropped: Dropped::Refuse,
             reasoning: true,
             tool_calls: true,
             stop: StopPolicy::Turn,
             special_text: SpecialText::AsText,
             append_eos: AppendEos::Auto,
+            assistant_header: String::new(),
+            assistant_stop: String::new(),
         }
     }
 }
 
-/// Which turns are trained.
+/// Which turns are trained. As text: `last_turn`, or roles with commas between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TrainOn {
+    /// Roles whose messages are trained.
+    pub roles: Vec<String>,
+    /// The last assistant turn only.
+    pub last_turn: bool,
+}
+
+/// Roles that messages can have.
+const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+
+const LAST_TURN: &str = "last_turn";
+
+impl Default for TrainOn {
+    /// Every assistant turn.
+    fn default() -> Self {
+        Self {
+            roles: vec!["assistant".to_owned()],
+            last_turn: false,
+        }
+    }
+}
+
+impl TryFrom<String> for TrainOn {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        if text == LAST_TURN {
+            return Ok(Self {
+                last_turn: true,
+                ..Self::default()
+            });
+        }
+        let roles: Vec<String> = text.split(',').map(|role| role.trim().to_owned()).collect();
+        let wrong = roles.iter().find(|role| !ROLES.contains(&role.as_str()));
+        match wrong {
+            Some(role) => Err(format!(
+                "train_on names {role:?}; it must be last_turn, or roles of {} with commas between",
+                ROLES.join(", ")
+            )),
+            None => Ok(Self {
+                roles,
+                last_turn: false,
+            }),
+        }
+    }
+}
+
+impl From<TrainOn> for String {
+    fn from(train_on: TrainOn) -> Self {
+        if train_on.last_turn {
+            LAST_TURN.to_owned()
+        } else {
+            train_on.roles.join(",")
+        }
+    }
+}
+
+/// What becomes of a row whose template leaves out the reasoning of turns that others follow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TrainOn {
-    /// Every assistant turn.
+pub enum History {
+    /// One sample per trained turn: the conversation up to that turn, with that turn trained, as
+    /// inference would have seen it.
     #[default]
-    Assistant,
-    /// The last assistant turn only.
-    LastTurn,
+    PerTurn,
+    /// One sample; the turns are trained without their reasoning.
+    Allow,
+    /// The row is rejected.
+    Refuse,
+}
+
+/// What becomes of a row whose template leaves out a field of a trained turn altogether.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropped {
+    /// The row is rejected, with the name of the field.
+    #[default]
+    Refuse,
+    /// The turn is trained without it, and counted.
+    Allow,
 }
 
 /// Which stop tokens are trained.
@@ -320,8 +406,13 @@ impl PackConfig {
             let seen = self.output.shard_bytes.to_string();
             return bad("output.shard_bytes", seen, "between 1 KiB and 4 GiB");
         }
+        if self.label.assistant_header.is_empty() != self.label.assistant_stop.is_empty() {
+            let want = "given together with label.assistant_stop, or left out with it";
+            let seen = format!("{:?}", self.label.assistant_header);
+            return bad("label.assistant_header", seen, want);
+        }
         for (from, to) in &self.source.role {
-            if !["system", "developer", "user", "assistant", "tool"].contains(&to.as_str()) {
+            if !ROLES.contains(&to.as_str()) {
                 let want = "system, developer, user, assistant or tool";
                 return bad("source.role", format!("{from}={to}"), want);
             }

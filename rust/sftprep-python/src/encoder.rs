@@ -81,15 +81,27 @@ impl Encoder {
         })
     }
 
-    /// Renders, tokenizes and labels a row.
+    /// Renders, tokenizes and labels a row that is one sample.
     fn encode(&self, py: Python<'_>, row: &Bound<'_, PyAny>) -> PyResult<EncodedRow> {
         let row = GivenRow::new(row)?;
         let prepared = detached(py, || {
-            let sample = self.sample(&row).map_err(|error| row.place(error))?;
-            self.with_worker(|worker| worker.prepare(&sample))
-                .map_err(|failure| row.place(of_failure(failure)))
+            let mut samples = self.prepare(&row)?;
+            match (samples.len(), samples.pop()) {
+                (1, Some(sample)) => Ok(sample),
+                (several, _) => Err(row.place(several_samples(several))),
+            }
         })?;
         EncodedRow::new(py, prepared)
+    }
+
+    /// Renders, tokenizes and labels a row: every sample that `pack` makes of it.
+    fn encode_samples(&self, py: Python<'_>, row: &Bound<'_, PyAny>) -> PyResult<Vec<EncodedRow>> {
+        let row = GivenRow::new(row)?;
+        let samples = detached(py, || self.prepare(&row))?;
+        samples
+            .into_iter()
+            .map(|sample| EncodedRow::new(py, sample))
+            .collect()
     }
 
     /// The text of a row, without labels.
@@ -139,6 +151,12 @@ impl Encoder {
         let state = worker.into_state();
         states().push(state);
         done
+    }
+
+    fn prepare(&self, row: &GivenRow) -> Result<Vec<Prepared>, Error> {
+        let sample = self.sample(row).map_err(|error| row.place(error))?;
+        self.with_worker(|worker| worker.prepare(&sample))
+            .map_err(|failure| row.place(of_failure(failure)))
     }
 
     fn sample(&self, row: &GivenRow) -> Result<Sample, Error> {
@@ -222,6 +240,14 @@ impl GivenRow {
     }
 }
 
+fn several_samples(several: usize) -> Error {
+    let what = format!(
+        "the template leaves out reasoning of earlier turns, so the row becomes {several} samples"
+    );
+    Error::new(Code::LabelSeveral, what)
+        .hint("call encode_samples, which gives all of them, or choose history='allow'")
+}
+
 fn of_failure(failure: Failure) -> Error {
     match failure {
         Failure::Reject(reject) => of_reject(reject),
@@ -252,8 +278,10 @@ pub(crate) struct EncodedRow {
     text: String,
     /// Partition of the text's bytes: start, end, kind, message index, trained.
     spans: Vec<SpanTuple>,
-    /// Message of each assistant turn, and how it was proved what the assistant wrote there.
+    /// Message of each trained turn, and how it was proved what the assistant wrote there.
     mask_method: BTreeMap<u32, &'static str>,
+    /// The message that the sample ends with and trains, if the row became one sample per turn.
+    turn: Option<u32>,
 }
 
 #[pymethods]
@@ -286,6 +314,7 @@ impl EncodedRow {
             labels: array(py, &prepared.example.labels())?.unbind(),
             spans: spans.collect(),
             text: prepared.text,
+            turn: prepared.turn,
             mask_method: prepared.methods.into_iter().collect(),
         })
     }

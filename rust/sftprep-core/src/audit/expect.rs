@@ -104,7 +104,7 @@ impl Expected {
         let mut worker = Worker::new(recipe);
         for (_, sample) in trial_samples(recipe)? {
             for sample in variants(sample) {
-                if let Ok(prepared) = worker.prepare(&sample) {
+                for prepared in worker.prepare(&sample).unwrap_or_default() {
                     self.take(&prepared.example);
                 }
             }

@@ -188,6 +188,10 @@ codes! {
         "A row's own text would become a control token.",
         "<|im_end|> in a user message under --special-text refuse",
         "Clean the row, or choose --special-text as_text." }
+    LabelSeveral = "label.several" {
+        "The row becomes several samples, and one was asked for.",
+        "Encoder.encode on a row whose template leaves out the reasoning of earlier turns",
+        "Call Encoder.encode_samples, which gives all of them, or choose history=\"allow\"." }
     PackOverlong = "pack.overlong" {
         "A row is longer than max_len tokens.",
         "a 10,000-token conversation with --max-len 4096",

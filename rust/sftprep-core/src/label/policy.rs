@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sftprep_template::{KindSpan, Labelled, Method, Refusal, SpanKind as TextKind};
+use sftprep_template::{KindSpan, Labelled, Method, Refusal, SpanKind as TextKind, Turn};
 
-use crate::config::{LabelConfig, StopPolicy, TrainOn};
+use crate::config::{LabelConfig, StopPolicy};
 use crate::error::{Code, Reject};
 use crate::types::{Conversation, NO_MESSAGE, SpanKind};
 
@@ -39,58 +39,56 @@ impl Policy {
         }
     }
 
-    /// Marks the spans of a rendering as trained or not; they partition the text.
+    /// The messages of a conversation that are to be trained, in order. Turns of which the
+    /// template writes nothing are not among them.
     ///
     /// # Errors
-    /// `label.refused` if a turn that should be trained has no proven span;
-    /// `label.nothing_trained` if no turn is to be trained.
-    pub fn apply(
+    /// `label.nothing_trained` if there is none.
+    pub fn trained(
         &self,
         conversation: &Conversation,
         labelled: &Labelled,
-    ) -> Result<Vec<ByteSpan>, Reject> {
-        let turns = self.trained_turns(conversation, labelled)?;
-        let last = turns.keys().next_back().copied();
-        Ok(labelled
-            .spans
-            .iter()
-            .map(|span| self.mark(span, &turns, last))
-            .collect())
-    }
-
-    /// The messages to be trained, each with its weight.
-    fn trained_turns(
-        &self,
-        conversation: &Conversation,
-        labelled: &Labelled,
-    ) -> Result<BTreeMap<u32, f32>, Reject> {
-        let mut turns: Vec<(u32, Option<&Refusal>)> = labelled
+    ) -> Result<Vec<u32>, Reject> {
+        let mut turns: Vec<u32> = labelled
             .turns
             .iter()
             .filter(|turn| !matches!(turn, Ok(turn) if turn.method == Method::Empty))
-            .map(|turn| match turn {
-                Ok(turn) => (turn.message, None),
-                Err(refusal) => (refusal.message, Some(refusal)),
-            })
-            .filter(|(message, _)| {
+            .map(message_of)
+            .filter(|message| {
                 let says = conversation.train.get(*message as usize).copied().flatten();
                 says != Some(false)
             })
             .collect();
-        turns.sort_by_key(|(message, _)| *message);
-        if self.config.train_on == TrainOn::LastTurn {
+        turns.sort_unstable();
+        if self.config.train_on.last_turn {
             turns.drain(..turns.len().saturating_sub(1));
-        }
-        if let Some((message, Some(refusal))) = turns.iter().find(|(_, refusal)| refusal.is_some())
-        {
-            let field = format!("messages[{message}]");
-            return Err(Reject::new(Code::LabelRefused, refused(refusal)).at_field(field));
         }
         if turns.is_empty() {
             return Err(Reject::new(
                 Code::LabelNothingTrained,
                 "no assistant message to train",
             ));
+        }
+        Ok(turns)
+    }
+
+    /// Marks the spans of a rendering as trained or not; they partition the text. `turns` are the
+    /// messages to train.
+    ///
+    /// # Errors
+    /// `label.refused` if one of them has no proven span.
+    pub fn apply(
+        &self,
+        conversation: &Conversation,
+        labelled: &Labelled,
+        turns: &[u32],
+    ) -> Result<Vec<ByteSpan>, Reject> {
+        let wanted = |turn: &&Result<Turn, Refusal>| turns.contains(&message_of(turn));
+        for turn in labelled.turns.iter().filter(wanted) {
+            if let Err(refusal) = turn {
+                let field = format!("messages[{}]", refusal.message);
+                return Err(Reject::new(Code::LabelRefused, refused(refusal)).at_field(field));
+            }
         }
         let weight = |message: u32| {
             conversation
@@ -99,9 +97,12 @@ impl Policy {
                 .copied()
                 .unwrap_or(1.0)
         };
-        Ok(turns
-            .into_iter()
-            .map(|(message, _)| (message, weight(message)))
+        let weights: BTreeMap<u32, f32> = turns.iter().map(|turn| (*turn, weight(*turn))).collect();
+        let last = turns.last().copied();
+        Ok(labelled
+            .spans
+            .iter()
+            .map(|span| self.mark(span, &weights, last))
             .collect())
     }
 
@@ -117,7 +118,9 @@ impl Policy {
                 StopPolicy::Last => last == Some(message),
                 StopPolicy::None => false,
             },
-            _ => false,
+            // a turn of another role, where those are trained
+            TextKind::User | TextKind::System | TextKind::ToolOutput => true,
+            TextKind::Scaffold => false,
         };
         ByteSpan {
             start: span.start,
@@ -127,6 +130,13 @@ impl Policy {
             trained: wanted && turn.is_some(),
             weight: turn.copied().unwrap_or(1.0),
         }
+    }
+}
+
+fn message_of(turn: &Result<Turn, Refusal>) -> u32 {
+    match turn {
+        Ok(turn) => turn.message,
+        Err(refusal) => refusal.message,
     }
 }
 

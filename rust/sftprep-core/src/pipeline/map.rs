@@ -29,8 +29,8 @@ pub(super) struct Work {
 pub(super) struct MappedRow {
     /// Where it is from.
     pub place: RowPlace,
-    /// What became of it.
-    pub result: Result<Prepared, Reject>,
+    /// What became of it: its samples, at least one.
+    pub result: Result<Vec<Prepared>, Reject>,
     /// The row's JSON, if the caller wants excerpts of rejected rows.
     pub excerpt: Option<Vec<u8>>,
 }
@@ -168,7 +168,7 @@ pub(super) fn prepare_row(
     worker: &mut Worker<'_>,
     parser: &Parser,
     record: Record<'_>,
-) -> Result<Prepared, Failure> {
+) -> Result<Vec<Prepared>, Failure> {
     let notes = &mut worker.notes;
     let sample = match record {
         Record::Json(bytes) => parser.parse(json::parse(bytes, notes)?, notes)?,

@@ -1,4 +1,7 @@
-//! One row to one labelled example: parse, render, prove the spans, tokenize, label.
+//! One row to labelled examples: render, prove the spans, tokenize, label.
+//!
+//! A row is one example, unless the template leaves out the reasoning of turns that others follow
+//! ([`History::PerTurn`]): then it is one per trained turn.
 
 use std::sync::Arc;
 
@@ -6,13 +9,13 @@ use sftprep_template::{Labelled, Leaf, Learned, Map, Request, Segment, Session, 
 use sftprep_tokenize::{AddedMatch, Encoder, Encoding};
 
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
-use crate::config::{AppendEos, SpecialText};
+use crate::config::{AppendEos, History, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
 use crate::label::{ByteSpan, TokenClass, label_tokens, method_name, raw_tokens};
 use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, TokenTargets};
 
-/// A row, prepared.
+/// A row, prepared, or one of the samples that it became.
 #[derive(Debug, Clone, Default)]
 pub struct Prepared {
     /// Tokens and their labels.
@@ -21,8 +24,12 @@ pub struct Prepared {
     pub text: String,
     /// Partition of the text.
     pub spans: Vec<ByteSpan>,
-    /// The message of each assistant turn, in order, and how it was proven.
+    /// The message of each trained turn, in order, and how it was proven.
     pub methods: Vec<(u32, &'static str)>,
+    /// Fields of trained turns that the template left out, such as `tool_calls`; each once a turn.
+    pub dropped: Vec<String>,
+    /// The message that this sample ends with and trains, if the row became one per turn.
+    pub turn: Option<u32>,
     /// Whether text of the row spelled a control token, and was kept from becoming one.
     pub control_text: bool,
     /// Where tokens and bytes came from, if the worker keeps that.
@@ -94,10 +101,7 @@ impl<'r> Worker<'r> {
             default: templates.map(|t| session(&t.default, state.default)),
             tool_use: tool_use.map(|t| session(t, state.tool_use)),
             traces: false,
-            options: SpanOptions {
-                stop_tokens: recipe.stop_tokens.clone(),
-                ..Default::default()
-            },
+            options: recipe.span_options(),
             notes: JsonNotes::default(),
         }
     }
@@ -124,32 +128,75 @@ impl<'r> Worker<'r> {
         self.recipe.config.output.reject_excerpts
     }
 
-    /// Prepares one row.
+    /// Prepares one row: one example, or several in the order of their turns.
     ///
     /// # Errors
     /// A [`Reject`] for what is wrong with the row; a fatal error if no row can be prepared.
-    pub fn prepare(&mut self, sample: &Sample) -> Result<Prepared, Failure> {
-        match sample {
-            Sample::Conversation(conversation) => self.conversation(conversation),
-            Sample::Completion { prompt, completion } => self.completion(prompt, completion),
-            Sample::Text(text) => self.text(text),
-            Sample::Tokens { input_ids, targets } => Ok(self.tokens(input_ids, targets)?),
-        }
+    pub fn prepare(&mut self, sample: &Sample) -> Result<Vec<Prepared>, Failure> {
+        let one = match sample {
+            Sample::Conversation(conversation) => return self.conversation(conversation),
+            Sample::Completion { prompt, completion } => self.completion(prompt, completion)?,
+            Sample::Text(text) => self.text(text)?,
+            Sample::Tokens { input_ids, targets } => self.tokens(input_ids, targets)?,
+        };
+        Ok(vec![one])
     }
 
-    fn conversation(&mut self, conversation: &Conversation) -> Result<Prepared, Failure> {
+    fn conversation(&mut self, conversation: &Conversation) -> Result<Vec<Prepared>, Failure> {
         let labelled = self.render(conversation)?;
-        let spans = self.recipe.policy.apply(conversation, &labelled)?;
+        let turns = self.recipe.policy.trained(conversation, &labelled)?;
+        if self.recipe.config.label.history == History::PerTurn
+            && depends_on_what_follows(conversation, &labelled, &turns)
+            && let Some(samples) = self.per_turn(conversation, &labelled, &turns)?
+        {
+            return Ok(samples);
+        }
+        Ok(vec![self.sample(conversation, labelled, &turns)?])
+    }
+
+    /// One sample per trained turn, each cut off behind its turn. `None` if that brings nothing
+    /// back, because the template leaves out the same where nothing follows.
+    fn per_turn(
+        &mut self,
+        conversation: &Conversation,
+        whole: &Labelled,
+        turns: &[u32],
+    ) -> Result<Option<Vec<Prepared>>, Failure> {
+        let mut samples = Vec::with_capacity(turns.len());
+        let mut better = false;
+        for &turn in turns {
+            let cut = up_to(conversation, turn);
+            let labelled = self.render(&cut)?;
+            better |= lacks(whole, turn) > lacks(&labelled, turn);
+            let mut sample = self.sample(&cut, labelled, &[turn])?;
+            sample.turn = Some(turn);
+            samples.push(sample);
+        }
+        Ok(better.then_some(samples))
+    }
+
+    /// Labels and tokenizes a rendering; `turns` are the messages to train.
+    fn sample(
+        &mut self,
+        conversation: &Conversation,
+        labelled: Labelled,
+        turns: &[u32],
+    ) -> Result<Prepared, Failure> {
+        let spans = self.recipe.policy.apply(conversation, &labelled, turns)?;
         let rendered = &labelled.rendered;
         let control = &self.recipe.control;
         let refused = self.encode(&rendered.text, |found| {
             control.accepts(found, rendered, &spans)
         })?;
-        let proven = labelled.turns.iter().flatten();
-        let methods = proven.map(|turn| (turn.message, method_name(turn.method)));
-        let methods = methods.collect();
         let mut prepared = self.labelled(&spans, refused)?;
-        prepared.methods = methods;
+        for turn in labelled.turns.iter().flatten() {
+            if turns.contains(&turn.message) {
+                prepared
+                    .methods
+                    .push((turn.message, method_name(turn.method)));
+                prepared.dropped.extend(top_level(&turn.dropped));
+            }
+        }
         if let Some(trace) = &mut prepared.trace {
             trace.segments = labelled.rendered.segments;
             trace.leaves = labelled.rendered.leaves;
@@ -309,6 +356,47 @@ impl<'r> Worker<'r> {
             ..Prepared::default()
         })
     }
+}
+
+/// The conversation up to a message, that one included.
+pub(super) fn up_to(conversation: &Conversation, message: u32) -> Conversation {
+    Conversation {
+        messages: conversation.messages[..=message as usize].to_vec(),
+        ..conversation.clone()
+    }
+}
+
+/// Whether a turn to be trained lost reasoning, or its proof, to the messages after it.
+fn depends_on_what_follows(
+    conversation: &Conversation,
+    labelled: &Labelled,
+    turns: &[u32],
+) -> bool {
+    let followed = |message: u32| message as usize + 1 < conversation.messages.len();
+    labelled.turns.iter().any(|turn| match turn {
+        Ok(turn) => turn.dropped_as_history && turns.contains(&turn.message),
+        Err(refusal) => followed(refusal.message) && turns.contains(&refusal.message),
+    })
+}
+
+/// How much of a turn is missing: fields, or all of it if it is not proven.
+fn lacks(labelled: &Labelled, message: u32) -> usize {
+    let turn = labelled.turns.iter().find(|turn| match turn {
+        Ok(turn) => turn.message == message,
+        Err(refusal) => refusal.message == message,
+    });
+    match turn {
+        Some(Ok(turn)) => turn.dropped.len(),
+        _ => usize::MAX,
+    }
+}
+
+/// The fields of a message that some paths lie in, each once.
+fn top_level(paths: &[String]) -> Vec<String> {
+    let name = |path: &String| path.split(['.', '[']).next().unwrap_or_default().to_owned();
+    let mut names: Vec<String> = paths.iter().map(name).collect();
+    names.dedup();
+    names
 }
 
 /// Raw text with its spans.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 use jiff::civil::{Date, DateTime};
-use sftprep_template::{ChatTemplate, Clock, Data, ErrorKind, Map, TemplateError};
+use sftprep_template::{
+    ChatTemplate, Clock, Data, Declaration, ErrorKind, Map, OnDrop, SpanOptions, TemplateError,
+};
 use sftprep_tokenize::Tokenizer;
 
 use crate::assets::{ModelAssets, NamedTemplate, SpecialTokens, TemplateChoice, choose_templates};
-use crate::config::{PackConfig, PartsPolicy};
+use crate::config::{Dropped, History, PackConfig, PartsPolicy};
 use crate::error::{Code, Error, Reject, Result};
 use crate::json;
 use crate::label::{ControlTokens, Policy};
@@ -130,6 +132,28 @@ impl Recipe {
             templates,
             special_tokens,
         })
+    }
+
+    /// How spans are decided by these options.
+    pub fn span_options(&self) -> SpanOptions {
+        let label = &self.config.label;
+        SpanOptions {
+            roles: label.train_on.roles.clone(),
+            stop_tokens: self.stop_tokens.clone(),
+            declared: (!label.assistant_header.is_empty()).then(|| Declaration {
+                header: label.assistant_header.clone(),
+                stop: label.assistant_stop.clone(),
+            }),
+            history_reasoning: match label.history {
+                History::Refuse => OnDrop::Refuse,
+                History::PerTurn | History::Allow => OnDrop::Allow,
+            },
+            dropped: match label.dropped {
+                Dropped::Refuse => OnDrop::Refuse,
+                Dropped::Allow => OnDrop::Allow,
+            },
+            ..SpanOptions::default()
+        }
     }
 
     /// Whether lists of content parts are handed to the template as they are.

@@ -82,6 +82,15 @@ pub struct PackReport {
     pub control_text_rows: u64,
     /// Tokens across the edge of a trained span; never trained.
     pub straddling_tokens: u64,
+    /// Rows that became one sample per trained turn, because the template leaves out reasoning of
+    /// turns that others follow.
+    pub expanded_rows: u64,
+    /// Samples that they became.
+    pub expanded_samples: u64,
+    /// Trained turns of which the template left out a field, by field.
+    pub dropped_fields: BTreeMap<String, u64>,
+    /// Trained turns by how their start was proven.
+    pub turns_by_method: BTreeMap<&'static str, u64>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Seconds per phase: load, map, plan, write.
@@ -97,8 +106,12 @@ impl PackReport {
             duplicate_keys,
             control_text_rows,
             straddling_tokens,
+            expanded_rows,
+            expanded_samples,
+            dropped_fields,
+            turns_by_method,
             ..
-        } = mapped.counts;
+        } = mapped.counts.clone();
         let totals = &mapped.ledger.totals;
         let sources = totals
             .by_source()
@@ -126,6 +139,10 @@ impl PackReport {
             duplicate_keys,
             control_text_rows,
             straddling_tokens,
+            expanded_rows,
+            expanded_samples,
+            dropped_fields,
+            turns_by_method,
             warnings: warnings(recipe, mapped),
             seconds: BTreeMap::new(),
             date: recipe.date.clone(),
@@ -172,6 +189,11 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
             "the tokenizer names no eos_token: completions are packed without a stop token"
                 .to_owned(),
         );
+    }
+    for (field, turns) in &mapped.counts.dropped_fields {
+        warnings.push(format!(
+            "the template left out {field} of {turns} trained turns; see --dropped and --history"
+        ));
     }
     if mapped.counts.control_text_rows > 0 {
         warnings.push(format!(

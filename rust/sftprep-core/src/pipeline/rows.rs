@@ -1,6 +1,7 @@
 //! The two ends of the map phase: chunks from the reader with the parser of their source, and
 //! mapped rows into segment and ledger.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,7 +19,7 @@ use crate::label::truncate;
 use crate::pack::Cuts;
 use crate::shard::{DocMeta, LedgerRow, LedgerWriter, Outcome, OutputDir, SegmentWriter};
 use crate::source::{InputDigest, InputFile, Reader};
-use crate::types::{Chunk, Example, Record, RowPlace, SourceId};
+use crate::types::{Chunk, Example, Record, SourceId};
 
 /// Rows looked at to detect a format.
 const DETECT_ROWS: usize = 100;
@@ -150,7 +151,7 @@ fn first_rows(chunk: &Chunk) -> Vec<sftprep_template::Data> {
 }
 
 /// Counts that are not part of the ledger.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     /// Object keys that occurred twice in one object; the last one won.
     pub duplicate_keys: u64,
@@ -160,6 +161,33 @@ pub(crate) struct Counts {
     pub straddling_tokens: u64,
     /// Spans in the segment.
     pub spans: u64,
+    /// Rows that became one sample per turn.
+    pub expanded_rows: u64,
+    /// Samples that they became.
+    pub expanded_samples: u64,
+    /// Trained turns of which the template left out a field, by field.
+    pub dropped_fields: BTreeMap<String, u64>,
+    /// Trained turns by how their start was proven.
+    pub turns_by_method: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    /// Counts a row's samples.
+    fn add(&mut self, samples: &[Prepared]) {
+        self.control_text_rows += u64::from(samples.iter().any(|it| it.control_text));
+        if samples.iter().any(|it| it.turn.is_some()) {
+            self.expanded_rows += 1;
+            self.expanded_samples += samples.len() as u64;
+        }
+        for sample in samples {
+            for field in &sample.dropped {
+                *self.dropped_fields.entry(field.clone()).or_default() += 1;
+            }
+            for (_, method) in &sample.methods {
+                *self.turns_by_method.entry(method).or_default() += 1;
+            }
+        }
+    }
 }
 
 /// Takes mapped rows in input order.
@@ -214,8 +242,8 @@ impl<'a> RowSink<'a> {
         } = row;
         let text = excerpt.as_deref().unwrap_or_default();
         self.control.rows.fetch_add(1, Relaxed);
-        let prepared = match result {
-            Ok(prepared) => prepared,
+        let samples = match result {
+            Ok(samples) => samples,
             Err(reject) => {
                 self.control.rejected.fetch_add(1, Relaxed);
                 let outcome = Outcome::Rejected(&reject);
@@ -231,28 +259,48 @@ impl<'a> RowSink<'a> {
             }
         };
         self.budget.count(None, String::new)?;
-        let encoded = prepared.example.input_ids.len() as u64;
+        self.counts.add(&samples);
+        let length = |sample: &Prepared| sample.example.input_ids.len() as u64;
+        let encoded: u64 = samples.iter().map(length).sum();
         self.control.tokens.fetch_add(encoded, Relaxed);
-        self.counts.control_text_rows += u64::from(prepared.control_text);
-        match self.fit(prepared) {
-            Fitted::Whole(prepared) => self.pack(place, encoded, &prepared, text),
-            Fitted::Left(reject) => {
-                if self.packing.overlong == Overlong::Error {
+        let (mut tokens, mut trained, mut documents) = (0, 0, 0);
+        let mut too_long = None;
+        for (part, sample) in samples.into_iter().enumerate() {
+            match self.fit(sample) {
+                Fitted::Whole(sample) => {
+                    let part = part as u32;
+                    tokens += length(&sample);
+                    trained += self.append(&sample, DocMeta { place, part })?;
+                    documents += 1;
+                }
+                Fitted::Left(reject) if self.packing.overlong == Overlong::Error => {
                     return Err(Error::new(Code::PackOverlong, reject.detail)
                         .at_path(&self.paths[place.source as usize])
                         .at_line(place.line)
                         .hint("raise --max-len, or choose --overlong drop or truncate"));
                 }
-                self.control.dropped.fetch_add(1, Relaxed);
-                let outcome = Outcome::Dropped(&reject);
-                self.ledger.append(&LedgerRow {
-                    place,
-                    encoded,
-                    outcome,
-                    text,
-                })
+                Fitted::Left(reject) => too_long = Some(reject),
             }
         }
+        let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
+        let outcome = match &too_long {
+            Some(reject) if documents == 0 => {
+                self.control.dropped.fetch_add(1, Relaxed);
+                Outcome::Dropped(reject)
+            }
+            _ => Outcome::Packed {
+                tokens,
+                trained,
+                documents,
+                cut,
+            },
+        };
+        self.ledger.append(&LedgerRow {
+            place,
+            encoded,
+            outcome,
+            text,
+        })
     }
 
     /// Applies the policy for documents longer than a sequence.
@@ -278,34 +326,16 @@ impl<'a> RowSink<'a> {
         Fitted::Whole(prepared)
     }
 
-    fn pack(
-        &mut self,
-        place: RowPlace,
-        encoded: u64,
-        prepared: &Prepared,
-        text: &[u8],
-    ) -> Result<()> {
-        let example = &prepared.example;
-        let tokens = example.input_ids.len() as u64;
+    /// Appends a document to the segment; returns how many of its tokens get a label.
+    fn append(&mut self, sample: &Prepared, meta: DocMeta) -> Result<u64> {
+        let example = &sample.example;
         let trained = self.labelled_tokens(example);
-        self.segment.append(example, DocMeta { place, part: 0 })?;
+        self.segment.append(example, meta)?;
         self.counts.spans += example.spans.len() as u64;
         self.counts.straddling_tokens +=
             example.spans.iter().filter(|span| span.straddles).count() as u64;
         self.control.trained_tokens.fetch_add(trained, Relaxed);
-        let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
-        let outcome = Outcome::Packed {
-            tokens,
-            trained,
-            documents: 1,
-            cut,
-        };
-        self.ledger.append(&LedgerRow {
-            place,
-            encoded,
-            outcome,
-            text,
-        })
+        Ok(trained)
     }
 
     /// Tokens of a document that get a label: the first token of a piece that the strategy will

@@ -18,6 +18,8 @@ pub(super) struct Missing {
     pub fields: Vec<String>,
     /// All of them are reasoning, as a field or inside of the content.
     pub only_reasoning: bool,
+    /// They are, and other messages follow.
+    pub as_history: bool,
 }
 
 /// Names under which a message may give its reasoning.
@@ -47,6 +49,7 @@ pub(super) fn missing(
     let mut found = Missing {
         fields: Vec::new(),
         only_reasoning: true,
+        as_history: false,
     };
     let mut reasoning_seen = false;
     let mut reasoning_lost = None;

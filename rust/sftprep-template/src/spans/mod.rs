@@ -112,6 +112,9 @@ pub struct Turn {
     pub stop: Option<(u32, u32)>,
     /// Fields of the message that the template left out, such as `reasoning_content`.
     pub dropped: Vec<String>,
+    /// All of them are reasoning, and other messages follow: the template may have left it out
+    /// because of those, and write it where the conversation ends with this turn.
+    pub dropped_as_history: bool,
     /// With generation tags: whether they mark the same bytes, up to white space.
     pub tags_agree: Option<bool>,
 }
@@ -169,7 +172,7 @@ pub struct SpanOptions {
     pub start: StartConvention,
     /// Used where origins alone cannot prove a turn.
     pub declared: Option<Declaration>,
-    /// Reasoning of turns before the last user message, left out by the template.
+    /// Reasoning of turns that other messages follow, left out by the template.
     pub history_reasoning: OnDrop,
     /// Any other field left out.
     pub dropped: OnDrop,

@@ -2,7 +2,7 @@
 
 use super::header::Place;
 use super::pieces::{Piece, Pieces};
-use super::{Method, OnDrop, Refusal, Rule, Session, SpanOptions, Turn, leaves, role};
+use super::{Method, OnDrop, Refusal, Rule, Session, SpanOptions, Turn, leaves};
 use crate::request::Request;
 
 /// End of what the template wrote for message `index` from `from` on.
@@ -47,9 +47,9 @@ impl Session<'_> {
             (_, proven) => proven,
         }
         .and_then(|mut turn| {
-            turn.dropped = self
-                .check_fields(request, options, pieces, &turn)
-                .map_err(refuse)?;
+            let missing = check_fields(request, options, pieces, &turn).map_err(refuse)?;
+            turn.dropped_as_history = missing.as_history;
+            turn.dropped = missing.fields;
             turn.tags_agree = self
                 .template
                 .has_generation_tags()
@@ -100,48 +100,43 @@ impl Session<'_> {
             ranges,
             stop,
             dropped: Vec::new(),
+            dropped_as_history: false,
             tags_agree: None,
         })
     }
+}
 
-    fn check_fields(
-        &self,
-        request: &Request<'_>,
-        options: &SpanOptions,
-        pieces: &Pieces<'_>,
-        turn: &Turn,
-    ) -> Result<Vec<String>, (Rule, String, usize)> {
-        let Some(message) = request.messages[turn.message as usize].as_map() else {
-            return Ok(Vec::new());
-        };
-        let ranges: Vec<_> = turn
-            .ranges
-            .iter()
-            .map(|(from, to)| (*from as usize, *to as usize))
-            .collect();
-        let missing = leaves::missing(message, pieces, turn.message, &ranges);
-        if missing.fields.is_empty() {
-            return Ok(missing.fields);
-        }
-        let last_user = request
-            .messages
-            .iter()
-            .rposition(|m| role(m) == Some("user"));
-        let history = last_user.is_some_and(|last| (turn.message as usize) < last);
-        let policy = if history && missing.only_reasoning {
-            options.history_reasoning
-        } else {
-            options.dropped
-        };
-        match policy {
-            OnDrop::Allow => Ok(missing.fields),
-            OnDrop::Refuse => Err((
-                Rule::D,
-                format!("the template leaves out {}", missing.fields.join(", ")),
-                turn.ranges.first().map_or(0, |range| range.0 as usize),
-            )),
-        }
+/// What a turn may lack by the caller's options.
+fn check_fields(
+    request: &Request<'_>,
+    options: &SpanOptions,
+    pieces: &Pieces<'_>,
+    turn: &Turn,
+) -> Result<leaves::Missing, (Rule, String, usize)> {
+    let Some(message) = request.messages[turn.message as usize].as_map() else {
+        return Ok(leaves::Missing::default());
+    };
+    let ranges: Vec<_> = turn
+        .ranges
+        .iter()
+        .map(|(from, to)| (*from as usize, *to as usize))
+        .collect();
+    let mut missing = leaves::missing(message, pieces, turn.message, &ranges);
+    let followed = turn.message as usize + 1 < request.messages.len();
+    missing.as_history = followed && missing.only_reasoning && !missing.fields.is_empty();
+    let policy = if missing.as_history {
+        options.history_reasoning
+    } else {
+        options.dropped
+    };
+    if policy == OnDrop::Allow || missing.fields.is_empty() {
+        return Ok(missing);
     }
+    Err((
+        Rule::D,
+        format!("the template leaves out {}", missing.fields.join(", ")),
+        turn.ranges.first().map_or(0, |range| range.0 as usize),
+    ))
 }
 
 fn empty_turn(index: u32) -> Turn {
@@ -151,6 +146,7 @@ fn empty_turn(index: u32) -> Turn {
         ranges: Vec::new(),
         stop: None,
         dropped: Vec::new(),
+        dropped_as_history: false,
         tags_agree: None,
     }
 }
@@ -263,6 +259,7 @@ fn declared_turn(declared: &super::Declaration, pieces: &Pieces<'_>, index: u32)
         ranges: vec![(start as u32, end as u32)],
         stop: Some((from as u32, end as u32)),
         dropped: Vec::new(),
+        dropped_as_history: false,
         tags_agree: None,
     })
 }

@@ -9,7 +9,7 @@ mod shapes;
 
 use sftprep_template::{Clock, LeafKind, Origin, Rendered, Request};
 
-use super::prepare::{Failure, Worker};
+use super::prepare::{Failure, Prepared, Worker, up_to};
 use super::recipe::{Recipe, Templates, compile, tokenizer_of};
 use crate::assets::{ModelAssets, choose_templates};
 use crate::config::{LabelConfig, PackConfig};
@@ -203,6 +203,7 @@ impl Trial<'_> {
             why: shape.why.clone(),
             outcome: Outcome::TemplateRefuses,
             error: String::new(),
+            samples: 0,
             turns: Vec::new(),
             rewritten_after: Vec::new(),
             left_out: Vec::new(),
@@ -227,11 +228,16 @@ impl Trial<'_> {
         report.outcome = Outcome::Proven;
         let sample = Sample::Conversation(shape.conversation.clone());
         match self.worker.prepare(&sample) {
-            Ok(prepared) if shape.spells_control() => {
-                report.control_ids_from_content =
-                    self.control_ids(&labelled.rendered, &prepared.spans)?;
+            Ok(samples) => {
+                report.samples = samples.len() as u32;
+                if samples.iter().any(|sample| sample.turn.is_some()) {
+                    report.turns = self.turns_of(&shape.conversation, &samples)?;
+                }
+                if let ([sample], true) = (samples.as_slice(), shape.spells_control()) {
+                    report.control_ids_from_content =
+                        self.control_ids(&labelled.rendered, &sample.spans)?;
+                }
             }
-            Ok(_) => {}
             Err(Failure::Reject(reject)) => {
                 report.outcome = Outcome::Refused;
                 report.error = reject.to_string();
@@ -242,6 +248,28 @@ impl Trial<'_> {
             report.outcome = Outcome::Refused;
         }
         Ok(report)
+    }
+
+    /// The turns of samples that each end with theirs.
+    fn turns_of(
+        &mut self,
+        conversation: &Conversation,
+        samples: &[Prepared],
+    ) -> Result<Vec<TurnReport>> {
+        let mut turns = Vec::new();
+        for turn in samples.iter().filter_map(|sample| sample.turn) {
+            match self.worker.render(&up_to(conversation, turn)) {
+                Ok(labelled) => turns.extend(
+                    labelled
+                        .turns
+                        .last()
+                        .map(|turn| TurnReport::new(turn, &labelled.rendered.text)),
+                ),
+                Err(Failure::Reject(_)) => {}
+                Err(Failure::Fatal(error)) => return Err(error),
+            }
+        }
+        Ok(turns)
     }
 
     /// Assistant messages after which the text of all is not how the text up to them began.

@@ -70,7 +70,10 @@ pub struct ShapeReport {
     pub outcome: Outcome,
     /// The error, if the template or the labels refuse it as a whole.
     pub error: String,
-    /// Its assistant turns.
+    /// Samples that it becomes under the default policy: one, or one per turn where the template
+    /// leaves out what earlier turns said. 0 if it is refused.
+    pub samples: u32,
+    /// Its assistant turns, as they are in those samples.
     pub turns: Vec<TurnReport>,
     /// Messages after which the text is rendered otherwise once more of them follow.
     pub rewritten_after: Vec<u32>,

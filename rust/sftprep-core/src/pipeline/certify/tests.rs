@@ -50,7 +50,16 @@ fn a_certificate_names_refusals_rewritten_history_and_what_is_left_out() {
         {{ m.content if loop.last or m.role != 'assistant' else 'gone' }}<|end|>{% endfor %}\
         {% if add_generation_prompt %}<|assistant|>{% endif %}";
     let certificate = of(last_only);
-    assert!(certificate.rewrites_history && !certificate.proven);
+    assert!(certificate.rewrites_history && certificate.proven);
+    let per_turn = shape(&certificate, "multi_turn");
+    assert!(per_turn.samples > 1 && per_turn.samples as usize == per_turn.turns.len());
+    assert_eq!(shape(&certificate, "plain").samples, 1);
+
+    let forgetful = "{% for m in messages %}<|{{ m.role }}|>\
+        {{ m.content if loop.length < 4 or m.role != 'assistant' else 'gone' }}<|end|>{% endfor %}\
+        {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    let certificate = of(forgetful);
+    assert!(!certificate.proven);
     let refused = &shape(&certificate, "multi_turn").turns[0];
     assert!(
         !refused.rule.is_empty() && !refused.detail.is_empty(),
