@@ -65,7 +65,7 @@ def test_each_turn_becomes_the_sample_that_inference_would_see(
         said = f"<think>thought {turn // 2}</think>answer {turn // 2}<|im_end|>"
         assert trained(sample) == said
         assert sample.text == prompt + said + "\n"
-        assert sample.mask_method == "origin"
+        assert sample.mask_method == {turn: "origin"}
 
 
 def test_one_sample_where_nothing_is_left_out(tokenizer: sftprep.Tokenizer) -> None:

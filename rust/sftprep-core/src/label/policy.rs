@@ -110,7 +110,6 @@ impl Policy {
         let message = span.message.unwrap_or(NO_MESSAGE);
         let turn = turns.get(&message);
         let wanted = match span.kind {
-            TextKind::Answer => true,
             TextKind::Reasoning => self.config.reasoning,
             TextKind::ToolCall => self.config.tool_calls,
             TextKind::Stop => match self.config.stop {
@@ -118,8 +117,8 @@ impl Policy {
                 StopPolicy::Last => last == Some(message),
                 StopPolicy::None => false,
             },
-            // a turn of another role, where those are trained
-            TextKind::User | TextKind::System | TextKind::ToolOutput => true,
+            // of an assistant, or of another role, where those are trained
+            TextKind::Answer | TextKind::User | TextKind::System | TextKind::ToolOutput => true,
             TextKind::Scaffold => false,
         };
         ByteSpan {
