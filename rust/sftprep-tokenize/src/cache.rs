@@ -5,6 +5,8 @@
 //! follow. One such table, made from the vocabulary, is shared and read-only; each encoder has its
 //! own small one for what it meets, which so holds nothing but pieces in use.
 
+use crate::slab::Slab;
+
 /// Pieces longer than this go another way.
 pub(crate) const SHORT: usize = 15;
 
@@ -25,13 +27,15 @@ pub(crate) struct Entry {
     pub(crate) meta: u32,
 }
 
-impl Entry {
-    pub(crate) const EMPTY: Self = Self {
-        key: 0,
-        ids: [0; INLINE],
-        meta: 0,
-    };
+// SAFETY: 16 + 12 + 4 bytes are all of the 32, so there is no padding, and every pattern of bits is
+// a key, ids and a word.
+#[allow(unsafe_code)]
+unsafe impl bytemuck::Zeroable for Entry {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl bytemuck::Pod for Entry {}
 
+impl Entry {
     /// An entry for up to three tokens.
     pub(crate) fn inline(key: u128, ids: &[u32], lens: &[u32]) -> Self {
         let mut entry = Self {
@@ -51,30 +55,6 @@ impl Entry {
             key,
             ids: [at as u32, n as u32, 0],
             meta: SPILLED,
-        }
-    }
-
-    /// The entry as it is kept on disk.
-    pub(crate) fn to_words(self) -> [u32; 8] {
-        let k = [0, 32, 64, 96].map(|s| (self.key >> s) as u32);
-        [
-            k[0],
-            k[1],
-            k[2],
-            k[3],
-            self.ids[0],
-            self.ids[1],
-            self.ids[2],
-            self.meta,
-        ]
-    }
-
-    pub(crate) fn from_words(w: [u32; 8]) -> Self {
-        let key = w[..4].iter().rev().fold(0, |k, &x| k << 32 | u128::from(x));
-        Self {
-            key,
-            ids: [w[4], w[5], w[6]],
-            meta: w[7],
         }
     }
 
@@ -128,10 +108,10 @@ pub(crate) fn hash(key: u128) -> u32 {
     ((x ^ x >> 32).wrapping_mul(0x9FB2_1C65_1E98_DF25) >> 32) as u32
 }
 
-/// An open-addressed table of entries.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// An open-addressed table of entries; a key of 0 marks an empty one.
+#[derive(Default)]
 pub(crate) struct Table {
-    pub(crate) slots: Vec<Entry>,
+    pub(crate) slots: Slab<Entry>,
     len: usize,
 }
 
@@ -140,7 +120,7 @@ impl Table {
     pub(crate) fn with_room(n: usize) -> Self {
         let size = (n * 2).next_power_of_two().max(16);
         Self {
-            slots: vec![Entry::EMPTY; size],
+            slots: Slab::zeroed(size),
             len: 0,
         }
     }
@@ -149,7 +129,7 @@ impl Table {
     pub(crate) fn dense(n: usize) -> Self {
         let size = (n * 4 / 3 + 1).next_power_of_two().max(16);
         Self {
-            slots: vec![Entry::EMPTY; size],
+            slots: Slab::zeroed(size),
             len: 0,
         }
     }
@@ -200,7 +180,13 @@ impl Table {
             at += 1;
         }
         self.len += usize::from(self.slots[at & mask].key == 0);
-        self.slots[at & mask] = entry;
+        self.slots.writable()[at & mask] = entry;
+    }
+
+    /// A table that was kept and does not change any more, if lookups in it end.
+    pub(crate) fn from_slots(slots: Slab<Entry>) -> Option<Self> {
+        let ends = slots.len().is_power_of_two() && slots.iter().any(|e| e.key == 0);
+        ends.then_some(Self { slots, len: 0 })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
@@ -225,7 +211,7 @@ const MAX_LONG: usize = 256;
 impl Learned {
     pub(crate) fn new() -> Self {
         Self {
-            short: Table::with_room(1 << 15),
+            short: Table::with_room(1 << 13),
             long: Long::default(),
             arena: Vec::new(),
         }
@@ -253,7 +239,7 @@ impl Learned {
             }
         }
         if self.short.len * 2 >= self.short.slots.len() {
-            let mut larger = Table::with_room(self.short.slots.len());
+            let mut larger = Table::with_room(self.short.slots.len() * 2);
             self.short.iter().for_each(|e| larger.insert(*e));
             self.short = larger;
         }
@@ -289,6 +275,66 @@ pub(crate) struct Long {
     len: usize,
 }
 
+/// Such a table that does not change any more.
+#[derive(Default)]
+pub(crate) struct LongSeeds {
+    pub(crate) slots: Slab<[u32; 4]>,
+    pub(crate) keys: Slab<u8>,
+    pub(crate) arena: Slab<u32>,
+}
+
+impl LongSeeds {
+    /// Ids and lengths of a piece.
+    pub(crate) fn get(&self, piece: &[u8]) -> Option<(&[u32], &[u32])> {
+        find_long(&self.slots, &self.keys, &self.arena, piece)
+    }
+
+    /// Whether lookups end.
+    pub(crate) fn sound(&self) -> bool {
+        let size = self.slots.len();
+        size == 0 || (size.is_power_of_two() && self.slots.iter().any(|s| s[2] == 0))
+    }
+}
+
+impl From<Long> for LongSeeds {
+    fn from(long: Long) -> Self {
+        Self {
+            slots: long.slots.into(),
+            keys: long.keys.into(),
+            arena: long.arena.into(),
+        }
+    }
+}
+
+/// Ids and lengths of a piece.
+fn find_long<'a>(
+    slots: &[[u32; 4]],
+    keys: &[u8],
+    arena: &'a [u32],
+    piece: &[u8],
+) -> Option<(&'a [u32], &'a [u32])> {
+    if slots.is_empty() {
+        return None;
+    }
+    let h = hash_long(piece);
+    let mask = slots.len() - 1;
+    let mut at = h as usize & mask;
+    loop {
+        let [tag, key, len, value] = slots[at];
+        if len == 0 {
+            return None;
+        }
+        let key = key as usize;
+        let same = tag == (h >> 32) as u32 && len as usize == piece.len();
+        if same && &keys[key..key + piece.len()] == piece {
+            let value = value as usize;
+            let n = arena[value] as usize;
+            return Some(arena[value + 1..value + 1 + 2 * n].split_at(n));
+        }
+        at = (at + 1) & mask;
+    }
+}
+
 /// Hash of a piece of any length.
 pub(crate) fn hash_long(piece: &[u8]) -> u64 {
     let mut h = piece.len() as u64;
@@ -307,41 +353,7 @@ pub(crate) fn hash_long(piece: &[u8]) -> u64 {
 impl Long {
     /// Ids and lengths of a piece.
     pub(crate) fn get(&self, piece: &[u8]) -> Option<(&[u32], &[u32])> {
-        let at = self.find(piece)?;
-        let n = self.arena[at] as usize;
-        Some(self.arena[at + 1..at + 1 + 2 * n].split_at(n))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u32], &[u32])> {
-        self.slots.iter().filter(|s| s[2] != 0).map(|s| {
-            let at = s[3] as usize;
-            let n = self.arena[at] as usize;
-            let (ids, lens) = self.arena[at + 1..at + 1 + 2 * n].split_at(n);
-            (&self.keys[s[1] as usize..(s[1] + s[2]) as usize], ids, lens)
-        })
-    }
-
-    fn find(&self, piece: &[u8]) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let h = hash_long(piece);
-        let mask = self.slots.len() - 1;
-        let mut at = h as usize & mask;
-        loop {
-            let [tag, key, len, value] = self.slots[at];
-            if len == 0 {
-                return None;
-            }
-            let key = key as usize;
-            if tag == (h >> 32) as u32
-                && len as usize == piece.len()
-                && &self.keys[key..key + piece.len()] == piece
-            {
-                return Some(value as usize);
-            }
-            at = (at + 1) & mask;
-        }
+        find_long(&self.slots, &self.keys, &self.arena, piece)
     }
 
     pub(crate) fn insert(&mut self, piece: &[u8], ids: &[u32], lens: &[u32]) {

@@ -9,17 +9,17 @@
 //! collision only costs a cut), never fewer.
 
 use crate::classes::code_point;
+use crate::slab::Slab;
 
 /// log2 of the number of bits in the pair filter: 1 MiB, so that 400,000 pairs fill a twentieth.
 const FILTER_BITS: u32 = 23;
 
 /// Which neighbouring characters some token holds side by side.
-#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bridges {
     /// For ASCII characters a and b: bit b of `ascii[2a..2a+2]`.
     pub(crate) ascii: Vec<u64>,
     /// One bit per hash of any other pair.
-    pub(crate) filter: Vec<u64>,
+    pub(crate) filter: Slab<u64>,
     /// Byte-level tokens may begin or end within a character. For such patterns: by the first byte
     /// of b, the last bytes of a that occur (4 words each).
     pub(crate) gate: Vec<u64>,
@@ -93,7 +93,7 @@ impl Bridges {
     pub(crate) fn new() -> Self {
         Self {
             ascii: vec![0; 256],
-            filter: vec![0; 1 << (FILTER_BITS - 6)],
+            filter: Slab::zeroed(1 << (FILTER_BITS - 6)),
             gate: vec![0; 1024],
             partial: Vec::new(),
             partial_bits: vec![0; 256],
@@ -132,7 +132,7 @@ impl Bridges {
             self.ascii[(a << 1 | b >> 6) as usize] |= 1 << (b & 63);
         } else {
             let h = mix(a, b);
-            self.filter[h >> 6] |= 1 << (h & 63);
+            self.filter.writable()[h >> 6] |= 1 << (h & 63);
         }
     }
 
@@ -149,7 +149,7 @@ impl Bridges {
     /// From tables that were kept; `None` where their sizes are not those that lookups rely on.
     pub(crate) fn from_tables(
         ascii: Vec<u64>,
-        filter: Vec<u64>,
+        filter: Slab<u64>,
         gate: Vec<u64>,
         partial: Vec<u64>,
     ) -> Option<Self> {

@@ -30,6 +30,7 @@ mod nfc;
 mod plan;
 mod run;
 mod scanner;
+mod slab;
 mod split;
 mod store;
 mod tokenizer;

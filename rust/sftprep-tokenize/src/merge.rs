@@ -1,75 +1,103 @@
 //! Byte-pair merging of one unit, exactly as `tokenizers` merges: always the pair of the lowest
 //! rank, the leftmost of equals.
 
+use crate::slab::Slab;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// No merge for a pair.
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
-/// Merge rules: pairs of ids to rank and new id, in an open-addressed table at most half full.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// Ids are below this, so that two of them and a rank are one word.
+pub(crate) const MAX_ID: u32 = 1 << ID_BITS;
+/// Ranks are below this.
+pub(crate) const MAX_RANK: u32 = 1 << RANK_BITS;
+const ID_BITS: u32 = 21;
+const RANK_BITS: u32 = 22;
+const EMPTY: u64 = u64::MAX;
+
+/// Merge rules: an open-addressed table from pairs of ids to ranks, one word each. (Four words of
+/// 32 bits in a table half as full made a miss take twice as long: a lookup is one cache line
+/// fetched from far away.)
+#[derive(Default)]
 pub(crate) struct Merges {
-    /// `[left, right, rank, new]`; `left == NONE` marks an empty slot.
-    pub(crate) slots: Vec<[u32; 4]>,
-    /// Rank and new id of every pair of single bytes (byte-level vocabularies): the first look at a
-    /// unit touches few cache lines.
-    bytes: Vec<(u32, u32)>,
+    /// Left id, right id, rank; all ones in an empty slot.
+    pub(crate) slots: Slab<u64>,
+    /// The id that a rule makes, by rank.
+    pub(crate) made: Slab<u32>,
+    /// Rank of every pair of single bytes (byte-level vocabularies): the first look at a unit
+    /// touches few cache lines.
+    pub(crate) bytes: Slab<u32>,
 }
 
 #[inline]
-fn hash(a: u32, b: u32) -> u64 {
-    let x = u64::from(a) << 32 | u64::from(b);
-    (x ^ x >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+const fn pair(a: u32, b: u32) -> u64 {
+    (a as u64) << ID_BITS | b as u64
 }
 
 impl Merges {
     /// Builds the table; of equal pairs the last counts, as in `tokenizers`.
     pub(crate) fn new(rules: &[[u32; 4]]) -> Self {
-        let size = (rules.len() * 2).next_power_of_two().max(16);
-        let mut table = Self::from_slots(vec![[NONE; 4]; size]);
-        for &rule in rules {
-            let at = table.find(rule[0], rule[1]);
-            table.slots[at] = rule;
+        let size = (rules.len() * 3 / 2).next_power_of_two().max(16);
+        let mut slots = vec![EMPTY; size];
+        let ranks = rules.iter().map(|r| r[2] as usize + 1).max();
+        let mut made = vec![0; ranks.unwrap_or(0)];
+        for &[a, b, rank, new] in rules {
+            let at = find(&slots, pair(a, b));
+            slots[at] = pair(a, b) << RANK_BITS | u64::from(rank);
+            made[rank as usize] = new;
         }
-        table
+        Self {
+            slots: slots.into(),
+            made: made.into(),
+            bytes: Slab::default(),
+        }
     }
 
     /// Whether lookups end.
     pub(crate) fn sound(&self) -> bool {
-        self.slots.len().is_power_of_two() && self.slots.iter().any(|s| s[0] == NONE)
-    }
-
-    pub(crate) fn from_slots(slots: Vec<[u32; 4]>) -> Self {
-        Self {
-            slots,
-            bytes: Vec::new(),
-        }
+        self.slots.len().is_power_of_two()
+            && self.slots.contains(&EMPTY)
+            && (self.bytes.is_empty() || self.bytes.len() == 1 << 16)
     }
 
     /// Fills the table of byte pairs.
     pub(crate) fn index_bytes(&mut self, ids: &[u32]) {
         let pairs = ids.iter().flat_map(|&a| ids.iter().map(move |&b| (a, b)));
-        self.bytes = pairs.map(|(a, b)| self.get(a, b)).collect();
+        let ranks: Vec<u32> = pairs.map(|(a, b)| self.rank(a, b)).collect();
+        self.bytes = ranks.into();
     }
 
-    /// The slot of a pair, or the empty one where it would be.
+    /// The rank of a pair, `NONE` where it does not merge.
     #[inline]
-    fn find(&self, a: u32, b: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = (hash(a, b) >> (64 - self.slots.len().trailing_zeros())) as usize & mask;
-        while self.slots[at][0] != NONE && self.slots[at][..2] != [a, b] {
-            at = (at + 1) & mask;
+    pub(crate) fn rank(&self, a: u32, b: u32) -> u32 {
+        if a >= MAX_ID || b >= MAX_ID {
+            return NONE; // a byte that no text holds may have no id
         }
-        at
+        let slot = self.slots[find(&self.slots, pair(a, b))];
+        if slot == EMPTY {
+            NONE
+        } else {
+            slot as u32 & (MAX_RANK - 1)
+        }
     }
 
-    /// `(rank, new id)`, rank `NONE` where the pair does not merge.
     #[inline]
-    fn get(&self, a: u32, b: u32) -> (u32, u32) {
-        let slot = &self.slots[self.find(a, b)];
-        (slot[2], slot[3])
+    fn made(&self, rank: u32) -> u32 {
+        self.made[rank as usize]
     }
+}
+
+/// The slot of a pair, or the empty one where it would be.
+#[inline]
+fn find(slots: &[u64], pair: u64) -> usize {
+    let mask = slots.len() - 1;
+    let hash = (pair ^ pair >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut at = (hash >> (64 - slots.len().trailing_zeros())) as usize & mask;
+    while slots[at] != EMPTY && slots[at] >> RANK_BITS != pair {
+        at = (at + 1) & mask;
+    }
+    at
 }
 
 /// Scratch memory of merging.
@@ -78,14 +106,13 @@ pub(crate) struct Merger {
     /// Ids and lengths in bytes of the symbols; after `run` those of the tokens.
     pub(crate) ids: Vec<u32>,
     pub(crate) lens: Vec<u32>,
-    ranks: Vec<(u32, u32)>,
     prev: Vec<u32>,
     next: Vec<u32>,
-    heap: BinaryHeap<Reverse<(u32, u32, u32)>>,
+    heap: BinaryHeap<Reverse<(u32, u32)>>,
 }
 
-/// Up to here looking for the lowest rank again after every merge beats a heap.
-const SHORT: usize = 40;
+/// Symbols that `merge_few` takes.
+const FEW: usize = 32;
 
 impl Merger {
     pub(crate) fn clear(&mut self) {
@@ -104,56 +131,75 @@ impl Merger {
         self.clear();
         self.ids.extend(unit.iter().map(|&b| ids[usize::from(b)]));
         self.lens.resize(unit.len(), 1);
-        if !(2..=SHORT).contains(&unit.len()) {
+        if !(2..=FEW).contains(&unit.len()) {
             return self.run(merges);
         }
-        self.ranks.clear();
-        let pair = |w: &[u8]| merges.bytes[usize::from(w[0]) << 8 | usize::from(w[1])];
-        self.ranks.extend(unit.windows(2).map(pair));
-        self.merge_ranked(merges);
+        let mut keys = [NONE; FEW];
+        for (i, w) in unit.windows(2).enumerate() {
+            keys[i] = key(merges.bytes[usize::from(w[0]) << 8 | usize::from(w[1])], i);
+        }
+        self.merge_few(merges, keys);
     }
 
     /// Merges the symbols pushed since `clear`.
     pub(crate) fn run(&mut self, merges: &Merges) {
         match self.ids.len() {
             0 | 1 => {}
-            2..=SHORT => self.run_short(merges),
+            2..=FEW => self.run_few(merges),
             _ => self.run_long(merges),
         }
     }
 
-    fn run_short(&mut self, merges: &Merges) {
-        self.ranks.clear();
-        self.ranks
-            .extend(self.ids.windows(2).map(|w| merges.get(w[0], w[1])));
-        self.merge_ranked(merges);
+    fn run_few(&mut self, merges: &Merges) {
+        let mut keys = [NONE; FEW];
+        for (i, w) in self.ids.windows(2).enumerate() {
+            keys[i] = key(merges.rank(w[0], w[1]), i);
+        }
+        self.merge_few(merges, keys);
     }
 
-    fn merge_ranked(&mut self, merges: &Merges) {
-        let (ids, lens, ranks) = (&mut self.ids, &mut self.lens, &mut self.ranks);
+    /// Symbols stay where they are, a bit mask tells which are left, and the lowest of all keys
+    /// (rank and place in one word) is found anew for every merge: a few vector instructions.
+    fn merge_few(&mut self, merges: &Merges, mut keys: [u32; FEW]) {
+        let n = self.ids.len();
+        let (ids, lens) = (&mut self.ids[..n.min(FEW)], &mut self.lens[..n.min(FEW)]);
+        let mut left: u32 = u32::MAX >> (FEW - ids.len());
         loop {
-            let mut best = (NONE, 0);
-            for (i, &(rank, _)) in ranks.iter().enumerate() {
-                if rank < best.0 {
-                    best = (rank, i);
-                }
+            let lowest = if n <= FEW / 2 {
+                keys[..FEW / 2].iter().fold(NONE, |m, &k| m.min(k))
+            } else {
+                keys.iter().fold(NONE, |m, &k| m.min(k))
+            };
+            if lowest == NONE {
+                break;
             }
-            let (rank, i) = best;
-            if rank == NONE {
-                return;
-            }
-            ids[i] = ranks[i].1;
-            lens[i] += lens[i + 1];
-            ids.remove(i + 1);
-            lens.remove(i + 1);
-            ranks.remove(i);
-            if i < ranks.len() {
-                ranks[i] = merges.get(ids[i], ids[i + 1]);
-            }
-            if i > 0 {
-                ranks[i - 1] = merges.get(ids[i - 1], ids[i]);
+            let i = lowest as usize % FEW;
+            let after = left & (!1 << i);
+            let j = after.trailing_zeros() as usize;
+            let beyond = after & after.wrapping_sub(1);
+            ids[i] = merges.made(lowest / FEW as u32);
+            lens[i] += lens[j];
+            left &= !(1 << j);
+            keys[j] = NONE;
+            keys[i] = match beyond {
+                0 => NONE,
+                m => key(merges.rank(ids[i], ids[m.trailing_zeros() as usize]), i),
+            };
+            let before = left & ((1 << i) - 1);
+            if before != 0 {
+                let h = 31 - before.leading_zeros() as usize;
+                keys[h] = key(merges.rank(ids[h], ids[i]), h);
             }
         }
+        let mut kept = 0;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            (ids[kept], lens[kept]) = (ids[i], lens[i]);
+            kept += 1;
+        }
+        self.ids.truncate(kept);
+        self.lens.truncate(kept);
     }
 
     fn run_long(&mut self, merges: &Merges) {
@@ -167,36 +213,36 @@ impl Merger {
         heap.clear();
         let mut first: Vec<_> = std::mem::take(heap).into_vec();
         for i in 0..n - 1 {
-            let (rank, new) = merges.get(ids[i], ids[i + 1]);
+            let rank = merges.rank(ids[i], ids[i + 1]);
             if rank != NONE {
-                first.push(Reverse((rank, i as u32, new)));
+                first.push(Reverse((rank, i as u32)));
             }
         }
         *heap = BinaryHeap::from(first);
-        while let Some(Reverse((rank, at, new))) = heap.pop() {
+        while let Some(Reverse((rank, at))) = heap.pop() {
             let i = at as usize;
             if lens[i] == 0 || next[i] as usize >= n {
                 continue;
             }
             let j = next[i] as usize;
-            if merges.get(ids[i], ids[j]) != (rank, new) {
+            if merges.rank(ids[i], ids[j]) != rank {
                 continue; // one of the two has merged with another meanwhile
             }
-            ids[i] = new;
+            ids[i] = merges.made(rank);
             lens[i] += lens[j];
             lens[j] = 0;
             next[i] = next[j];
             if (next[i] as usize) < n {
                 prev[next[i] as usize] = at;
-                let (rank, new) = merges.get(ids[i], ids[next[i] as usize]);
+                let rank = merges.rank(ids[i], ids[next[i] as usize]);
                 if rank != NONE {
-                    heap.push(Reverse((rank, at, new)));
+                    heap.push(Reverse((rank, at)));
                 }
             }
             if prev[i] != NONE {
-                let (rank, new) = merges.get(ids[prev[i] as usize], ids[i]);
+                let rank = merges.rank(ids[prev[i] as usize], ids[i]);
                 if rank != NONE {
-                    heap.push(Reverse((rank, prev[i], new)));
+                    heap.push(Reverse((rank, prev[i])));
                 }
             }
         }
@@ -209,6 +255,16 @@ impl Merger {
         }
         ids.truncate(kept);
         lens.truncate(kept);
+    }
+}
+
+/// Rank and place of a pair in one word, ordered as merging wants them.
+#[inline]
+const fn key(rank: u32, at: usize) -> u32 {
+    if rank == NONE {
+        NONE
+    } else {
+        rank * FEW as u32 + at as u32
     }
 }
 
@@ -250,7 +306,7 @@ mod tests {
                     m.push(i, 1);
                 }
                 if ids.len() > 1 {
-                    if long { m.run_long(&merges) } else { m.run_short(&merges) }
+                    if long || ids.len() > FEW { m.run_long(&merges) } else { m.run_few(&merges) }
                 }
                 prop_assert_eq!(&m.ids, &expected);
                 prop_assert_eq!(m.lens.iter().sum::<u32>() as usize, ids.len());

@@ -3,11 +3,12 @@
 
 use crate::added::{AddedToken, Matcher, Pattern};
 use crate::bytes::{char_to_byte, fallback_byte};
-use crate::cache::{Entry, INLINE, Long, SHORT, Table, UNIT, bytes_of, key_of};
+use crate::cache::{Entry, INLINE, Long, LongSeeds, SHORT, Table, UNIT, bytes_of, key_of};
 use crate::classes::code_point;
 use crate::cut::{Bridges, char_len};
 use crate::load::File;
-use crate::merge::{Merger, Merges};
+use crate::merge::{MAX_ID, MAX_RANK, Merger, Merges};
+use crate::slab::Slab;
 use crate::split::Split;
 use crate::tokenizer::Loaded;
 use crate::vocab::{Decoder, Vocab};
@@ -47,18 +48,15 @@ pub(crate) struct Plan {
     /// Ids of single characters (that are one token), sorted by character.
     pub(crate) chars: Vec<[u32; 2]>,
     /// The same for the first 65,536 characters, by character; `u32::MAX`: none.
-    pub(crate) char_ids: Vec<u32>,
+    pub(crate) char_ids: Slab<u32>,
     pub(crate) merges: Merges,
     pub(crate) bridges: Bridges,
     /// The vocabulary as pieces of text and what they encode to.
     pub(crate) seeds: Table,
-    pub(crate) long_seeds: Long,
+    pub(crate) long_seeds: LongSeeds,
     pub(crate) raw: Matcher,
     pub(crate) normalized: Matcher,
 }
-
-/// An id larger than this is no vocabulary of ours.
-const MAX_ID: u32 = 1 << 24;
 
 type Refused = String;
 
@@ -114,11 +112,11 @@ impl Plan {
             units_differ: false,
             bytes: Vec::new(),
             chars: Vec::new(),
-            char_ids: Vec::new(),
+            char_ids: Slab::default(),
             merges: Merges::default(),
             bridges: Bridges::new(),
             seeds: Table::default(),
-            long_seeds: Long::default(),
+            long_seeds: LongSeeds::default(),
             raw: matcher(raw)?,
             normalized: matcher(normalized)?,
         };
@@ -142,7 +140,7 @@ impl Plan {
         let mut ids: HashMap<&str, u32> = HashMap::with_capacity(vocab.len());
         let mut tokens: HashMap<u32, &str> = HashMap::with_capacity(vocab.len());
         for (token, id) in vocab {
-            if *id > MAX_ID || token.is_empty() {
+            if *id >= MAX_ID - 1 || token.is_empty() {
                 return Err(format!("odd vocabulary entry {token:?} with id {id}"));
             }
             let again = ids.insert(token, *id).is_some() || tokens.insert(*id, token).is_some();
@@ -151,6 +149,9 @@ impl Plan {
             }
         }
         self.read_symbols(&ids)?;
+        if file.model.merges.0.len() >= MAX_RANK as usize {
+            return Err(format!("{} merges", file.model.merges.0.len()));
+        }
         let mut rules = Vec::with_capacity(file.model.merges.0.len());
         let mut joined = String::new();
         for (rank, (a, b)) in file.model.merges.0.iter().enumerate() {
@@ -246,6 +247,7 @@ impl Plan {
     fn seed(&mut self, texts: &[(Vec<u8>, u32)], ignore_merges: bool) {
         let mut merger = Merger::default();
         let mut entries = Vec::with_capacity(texts.len());
+        let mut long = Long::default();
         for (text, id) in texts {
             if std::str::from_utf8(text).is_err() {
                 continue; // a part of a character: no piece of text is that
@@ -257,11 +259,12 @@ impl Plan {
                 merger.push(*id, text.len() as u32);
             }
             if text.len() > SHORT {
-                self.long_seeds.insert(text, &merger.ids, &merger.lens);
+                long.insert(text, &merger.ids, &merger.lens);
             } else if merger.ids.len() <= INLINE {
                 entries.push(Entry::inline(key_of(text), &merger.ids, &merger.lens));
             }
         }
+        self.long_seeds = long.into();
         self.seeds = Table::dense(entries.len());
         for entry in entries {
             self.seeds.insert(entry);
@@ -282,12 +285,13 @@ impl Plan {
             self.chars = self.seeds.iter().filter_map(single).collect();
             self.chars.sort_unstable();
         }
-        self.char_ids = vec![u32::MAX; 1 << 16];
+        let mut by_char = vec![u32::MAX; 1 << 16];
         for [c, id] in &self.chars {
-            if let Some(slot) = self.char_ids.get_mut(*c as usize) {
+            if let Some(slot) = by_char.get_mut(*c as usize) {
                 *slot = *id;
             }
         }
+        self.char_ids = by_char.into();
     }
 
     /// The token that a character is by itself.

@@ -3,20 +3,27 @@
 //! A plan is kept under the hash of its `tokenizer.json` and the version of this engine. The file
 //! holds that key again and a checksum; anything odd about it, and the plan is compiled anew.
 //! Files are written beside and renamed, so that a reader sees a whole one or none.
+//!
+//! The large tables lie in the file as they lie in memory, and are used where it is mapped.
 
 use crate::added::{AddedToken, Matcher, Pattern};
-use crate::cache::{Entry, Long, Table};
+use crate::cache::{LongSeeds, Table};
 use crate::cut::Bridges;
 use crate::merge::Merges;
 use crate::plan::{Family, Plan, Prefix};
+use crate::slab::Slab;
 use crate::split::{Contraction, Split, Word};
 use crate::tokenizer::Loaded;
 use crate::vocab::{Decoder, Vocab};
+use bytemuck::Pod;
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 4");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 5");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -46,12 +53,13 @@ fn path(dir: &Path, key: &[u8; 32]) -> PathBuf {
 
 /// Keeps a plan; failing to is no error, the next run only compiles again.
 pub(crate) fn save(dir: &Path, key: &[u8; 32], loaded: &Loaded) {
-    let mut w = Writer(Vec::new());
+    let mut w = Writer(vec![0; HEAD]);
     w.loaded(loaded);
-    let mut file = Vec::with_capacity(w.0.len() + 40);
-    file.extend_from_slice(key);
-    file.extend_from_slice(&xxh3_64(&w.0).to_le_bytes());
-    file.append(&mut w.0);
+    let mut file = w.0;
+    file[..32].copy_from_slice(key);
+    let sum = xxh3_64(&file[HEAD..]);
+    file[32..40].copy_from_slice(&sum.to_le_bytes());
+    file[40..48].copy_from_slice(&ORDER.to_ne_bytes());
     let target = path(dir, key);
     let part = target.with_extension(format!("{}.part", std::process::id()));
     let written = std::fs::create_dir_all(dir)
@@ -64,22 +72,48 @@ pub(crate) fn save(dir: &Path, key: &[u8; 32], loaded: &Loaded) {
 
 /// The plan kept for a key, if there is one and nothing speaks against it.
 pub(crate) fn load(dir: &Path, key: &[u8; 32]) -> Option<Loaded> {
-    let file = std::fs::read(path(dir, key)).ok()?;
-    let (head, rest) = file.split_at_checked(32)?;
-    let (sum, body) = rest.split_first_chunk::<8>()?;
-    if head != key || u64::from_le_bytes(*sum) != xxh3_64(body) {
+    let file = Arc::new(map(&path(dir, key))?);
+    let (head, body) = file.split_at_checked(HEAD)?;
+    let same = head.starts_with(key) && head[40..48] == ORDER.to_ne_bytes();
+    if !same || head[32..40] != xxh3_64(body).to_le_bytes() {
         return None;
     }
-    let mut r = Reader(body);
+    let mut r = Reader {
+        file: &file,
+        at: HEAD,
+    };
     let loaded = r.loaded()?;
-    r.0.is_empty().then_some(loaded)
+    (r.at == file.len()).then_some(loaded)
 }
+
+/// Maps a file, and its pages with it: every one is about to be read.
+#[allow(unsafe_code)]
+fn map(path: &Path) -> Option<Mmap> {
+    let file = File::open(path).ok()?;
+    let mut options = MmapOptions::new();
+    options.populate();
+    // SAFETY: plan files are written beside and renamed, never changed in place, by this engine,
+    // and lie in the user's own cache folder; all lookups check their bounds besides.
+    unsafe { options.map(&file) }.ok()
+}
+
+/// Key, checksum, order of bytes; a multiple of what tables are aligned to.
+const HEAD: usize = 64;
+
+/// Where tables begin in the file: at multiples of this.
+const ALIGN: usize = 64;
+
+/// Tells machines of another order of bytes.
+const ORDER: u64 = 0x0102_0304_0506_0708;
 
 /// Appends values to a file image; every list has its length in front.
 struct Writer(Vec<u8>);
 
 /// Takes values off a file image; `None` where it does not hold what is asked for.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    file: &'a Arc<Mmap>,
+    at: usize,
+}
 
 impl Writer {
     fn u32(&mut self, v: u32) {
@@ -102,11 +136,11 @@ impl Writer {
         self.u32s(v.as_flattened());
     }
 
-    fn u64s(&mut self, v: &[u64]) {
+    /// A table as it is in memory.
+    fn slab<T: Pod>(&mut self, v: &[T]) {
         self.u32(v.len() as u32);
-        for x in v {
-            self.0.extend_from_slice(&x.to_le_bytes());
-        }
+        self.0.resize(self.0.len().next_multiple_of(ALIGN), 0);
+        self.0.extend_from_slice(bytemuck::cast_slice(v));
     }
 
     fn patterns(&mut self, m: &Matcher) {
@@ -146,24 +180,23 @@ impl Writer {
         self.u32s(&[u32::from(p.nfc), u32::from(p.units_differ)]);
         self.u32s(&p.bytes);
         self.arrays(&p.chars);
-        self.arrays(&p.merges.slots);
+        self.slab(&p.char_ids);
+        self.slab(&p.merges.slots);
+        self.slab(&p.merges.made);
+        self.slab(&p.merges.bytes);
         let b = &p.bridges;
-        for list in [&b.ascii, &b.filter, &b.gate, &b.partial] {
-            self.u64s(list);
+        for list in [&b.ascii[..], &b.filter, &b.gate, &b.partial] {
+            self.slab(list);
         }
-        let entries: Vec<[u32; 8]> = p.seeds.iter().map(|e| e.to_words()).collect();
-        self.arrays(&entries);
-        self.u32(p.long_seeds.iter().count() as u32);
-        for (piece, ids, lens) in p.long_seeds.iter() {
-            self.bytes(piece);
-            self.u32s(ids);
-            self.u32s(lens);
-        }
+        self.slab(&p.seeds.slots);
+        self.slab(&p.long_seeds.slots);
+        self.slab(&p.long_seeds.keys);
+        self.slab(&p.long_seeds.arena);
         self.patterns(&p.raw);
         self.patterns(&p.normalized);
-        self.bytes(&l.vocab.text);
-        self.u32s(&l.vocab.ends);
-        self.u32s(&l.vocab.sorted);
+        self.slab(&l.vocab.text);
+        self.slab(&l.vocab.ends);
+        self.slab(&l.vocab.sorted);
         self.u32s(&match l.decoder {
             Decoder::ByteLevel => [0, 0],
             Decoder::SentencePiece { strip } => [1, strip],
@@ -180,17 +213,28 @@ impl Writer {
 }
 
 impl<'a> Reader<'a> {
+    fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(n)?;
+        let bytes = self.file.get(self.at..end)?;
+        self.at = end;
+        Some(bytes)
+    }
+
     fn u32(&mut self) -> Option<u32> {
-        let (head, rest) = self.0.split_first_chunk::<4>()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*head))
+        Some(u32::from_le_bytes(*self.bytes(4)?.first_chunk()?))
     }
 
     fn take(&mut self, size: usize) -> Option<&'a [u8]> {
         let n = (self.u32()? as usize).checked_mul(size)?;
-        let (head, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(head)
+        self.bytes(n)
+    }
+
+    fn slab<T: Pod>(&mut self) -> Option<Slab<T>> {
+        let n = self.u32()? as usize;
+        let at = self.at.next_multiple_of(ALIGN);
+        let slab = Slab::mapped(self.file, at, n)?;
+        self.at = at + n * size_of::<T>();
+        Some(slab)
     }
 
     fn u32s(&mut self) -> Option<Vec<u32>> {
@@ -201,18 +245,6 @@ impl<'a> Reader<'a> {
                 .0
                 .iter()
                 .map(|c| u32::from_le_bytes(*c))
-                .collect(),
-        )
-    }
-
-    fn u64s(&mut self) -> Option<Vec<u64>> {
-        let bytes = self.take(8)?;
-        Some(
-            bytes
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|c| u64::from_le_bytes(*c))
                 .collect(),
         )
     }
@@ -289,25 +321,27 @@ impl<'a> Reader<'a> {
             return None;
         };
         let (bytes, chars) = (self.u32s()?, self.arrays()?);
-        let mut merges = Merges::from_slots(self.arrays()?);
-        let (ascii, filter) = (self.u64s()?, self.u64s()?);
-        let bridges = Bridges::from_tables(ascii, filter, self.u64s()?, self.u64s()?)?;
-        let entries: Vec<[u32; 8]> = self.arrays()?;
-        let mut seeds = Table::dense(entries.len());
-        for entry in entries {
-            seeds.insert(Entry::from_words(entry));
-        }
-        let mut long_seeds = Long::default();
-        for _ in 0..self.u32()? {
-            let piece = self.take(1)?;
-            long_seeds.insert(piece, &self.u32s()?, &self.u32s()?);
-        }
+        let char_ids = self.slab()?;
+        let merges = Merges {
+            // Read at random for every piece that is not known: in memory of our own.
+            slots: self.slab()?.copied(),
+            made: self.slab()?,
+            bytes: self.slab()?,
+        };
+        let (ascii, filter) = (self.slab()?.to_vec(), self.slab()?);
+        let (gate, partial) = (self.slab()?.to_vec(), self.slab()?.to_vec());
+        let bridges = Bridges::from_tables(ascii, filter, gate, partial)?;
+        let seeds = Table::from_slots(self.slab()?)?;
+        let long_seeds = LongSeeds {
+            slots: self.slab()?,
+            keys: self.slab()?,
+            arena: self.slab()?,
+        };
         let (raw, normalized) = (self.patterns()?, self.patterns()?);
-        let text = self.take(1)?.to_vec();
         let vocab = Vocab {
-            text,
-            ends: self.u32s()?,
-            sorted: self.u32s()?,
+            text: self.slab()?,
+            ends: self.slab()?,
+            sorted: self.slab()?,
         };
         let decoder = match *self.u32s()?.as_slice() {
             [0, _] => Decoder::ByteLevel,
@@ -329,21 +363,22 @@ impl<'a> Reader<'a> {
                 normalized,
             });
         }
-        let whole = bytes.len() == 256 && merges.sound();
+        let whole = bytes.len() == 256
+            && merges.sound()
+            && long_seeds.sound()
+            && (char_ids.is_empty() || char_ids.len() == 1 << 16)
+            && merges.bytes.is_empty() != matches!(family, Family::ByteLevel(_));
         if !whole {
             return None;
         }
-        if matches!(family, Family::ByteLevel(_)) {
-            merges.index_bytes(&bytes);
-        }
         let (nfc, units_differ) = (nfc != 0, units_differ != 0);
-        let mut plan = Plan {
-            char_ids: Vec::new(),
+        let plan = Plan {
             family,
             nfc,
             units_differ,
             bytes,
             chars,
+            char_ids,
             merges,
             bridges,
             seeds,
@@ -351,7 +386,6 @@ impl<'a> Reader<'a> {
             raw,
             normalized,
         };
-        plan.index_chars();
         Some(Loaded {
             plan,
             vocab,

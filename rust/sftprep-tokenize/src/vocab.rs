@@ -3,6 +3,7 @@
 
 use crate::added::AddedToken;
 use crate::bytes::{char_to_byte, fallback_byte};
+use crate::slab::Slab;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -48,14 +49,14 @@ impl Decoder {
 }
 
 /// Tokens by id and the other way round.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Vocab {
     /// All tokens, one after another by id.
-    pub(crate) text: Vec<u8>,
+    pub(crate) text: Slab<u8>,
     /// Where each id's token ends; an empty one is none.
-    pub(crate) ends: Vec<u32>,
+    pub(crate) ends: Slab<u32>,
     /// Ids in the order of their tokens.
-    pub(crate) sorted: Vec<u32>,
+    pub(crate) sorted: Slab<u32>,
 }
 
 impl Vocab {
@@ -66,15 +67,18 @@ impl Vocab {
         for (token, id) in tokens {
             by_id[*id as usize] = token;
         }
-        let mut vocab = Self::default();
-        for token in by_id {
-            vocab.text.extend_from_slice(token.as_bytes());
-            vocab.ends.push(vocab.text.len() as u32);
-        }
         let mut sorted: Vec<u32> = tokens.iter().map(|t| t.1).collect();
-        sorted.sort_unstable_by_key(|&id| vocab.bytes(id));
-        vocab.sorted = sorted;
-        vocab
+        sorted.sort_unstable_by_key(|&id| by_id[id as usize]);
+        let (mut text, mut ends) = (Vec::new(), Vec::with_capacity(size));
+        for token in by_id {
+            text.extend_from_slice(token.as_bytes());
+            ends.push(text.len() as u32);
+        }
+        Self {
+            text: text.into(),
+            ends: ends.into(),
+            sorted: sorted.into(),
+        }
     }
 
     fn bytes(&self, id: u32) -> &[u8] {
@@ -86,7 +90,7 @@ impl Vocab {
         } else {
             self.ends[id as usize - 1]
         };
-        &self.text[start as usize..end as usize]
+        self.text.get(start as usize..end as usize).unwrap_or(&[])
     }
 
     pub(crate) fn token(&self, id: u32) -> Option<&str> {
