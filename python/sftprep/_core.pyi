@@ -28,6 +28,7 @@ __all__ = [
     "check_template",
     "codes",
     "default_config",
+    "explain",
     "plan_packs",
     "read_manifest",
     "span_kinds",
@@ -467,6 +468,26 @@ def audit(path: str | PathLike[str]) -> str:
 
     Raises:
         ShardError: if the folder holds no readable dataset.
+    """
+
+def explain(
+    path: str | PathLike[str],
+    row: int,
+    position: int | None = None,
+    inputs: Sequence[str] | None = None,
+) -> str:
+    """Explains one token of a packed row, or all of them; returns a list as JSON.
+
+    Args:
+        path: The dataset.
+        row: Packed row.
+        position: Token in it; ``None`` for each of its tokens.
+        inputs: Where inputs are now, as ``name=path``, if not where they were.
+
+    Raises:
+        ShardError: if the folder holds no readable dataset.
+        ConfigError: if there is no such row or token, or no such input.
+        SourceError: if one of ``inputs`` is not there.
     """
 
 def verify(path: str | PathLike[str], *, full: bool = True) -> str:

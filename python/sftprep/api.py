@@ -162,6 +162,8 @@ class SourceReport:
 
     name: str = ""
     """Name of the input."""
+    path: str = ""
+    """Where it lay; ``-`` for standard input."""
     format: str = ""
     """Format its rows were read in; empty if it had none."""
     evidence: str = ""

@@ -46,7 +46,8 @@ def test_the_command_packs_verifies_and_explains(
     assert done.returncode == 0, done.stderr
     assert "rows read" in done.stdout
     assert "messages (column `messages`" in done.stdout
-    assert "wrote out: 1 shards" in done.stdout
+    assert "wrote out: 1 shard, " in done.stdout
+    assert done.stderr.count("done 100%") == 1
     assert "rows (" in done.stderr
 
     verified = sftprep("verify", "out")

@@ -19,6 +19,7 @@ from sftprep.cli import (
     audit,
     check_template,
     errors,
+    explain,
     inspect,
     pack,
     render,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _COMMANDS: dict[str, ModuleType] = {
     "pack": pack,
     "inspect": inspect,
+    "explain": explain,
     "verify": verify,
     "audit": audit,
     "stats": stats,

@@ -176,16 +176,16 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     packing = {**asdict(report), "rows": report.sequences}
     lines.append(packing_line(packing))
     if report.duplicate_keys:
-        lines.append(f"{report.duplicate_keys:,} keys occurred twice in one object; the last won")
+        keys = counted(report.duplicate_keys, "key")
+        lines.append(f"{keys} occurred twice in one object; the last won")
     if report.expanded_rows:
         lines.append(
-            f"{report.expanded_rows:,} rows became {report.expanded_samples:,} samples, one per "
-            "turn: the template leaves out reasoning of turns that others follow (--history)"
+            f"{counted(report.expanded_rows, 'row')} became "
+            f"{counted(report.expanded_samples, 'sample')}, one per turn: the template leaves out "
+            "reasoning of turns that others follow (--history)"
         )
     if report.straddling_tokens:
-        lines.append(
-            f"{report.straddling_tokens:,} tokens lie across the edge of a trained span; "
-            "they are not trained"
-        )
+        tokens = counted(report.straddling_tokens, "token")
+        lines.append(f"across the edge of a trained span: {tokens}, not trained")
     lines.append(f"{written}, {seconds:.1f} s, tokenizer engine {report.tokenizer_engine}")
     return lines

@@ -8,9 +8,9 @@
 //! shards + manifest ←shard─ packed rows ←gather─ PackPlan ←──────────── pack::plan ←──────┘
 //! ```
 //!
-//! [`pipeline`] is the only module that knows all of it; [`audit`] looks at its result. The folders beside it (`source`,
-//! `format`, `label`, `pack`, `shard`, `assets`) never import each other; they share [`types`],
-//! [`config`] and [`error`]. A test reads the `use` lines and fails on an upward or sideways one.
+//! [`pipeline`] is the only module that knows all of it; [`audit`] and [`explain`] look at its
+//! result, with the help of [`replay`]. The folders beside it (`source`, `format`, `label`, `pack`,
+//! `shard`, `assets`) never import each other; they share [`types`], [`config`] and [`error`]. A test reads the `use` lines and fails on an upward or sideways one.
 
 pub mod config;
 pub mod error;
@@ -26,7 +26,10 @@ pub mod source;
 
 pub mod pipeline;
 
+pub mod replay;
+
 pub mod audit;
+pub mod explain;
 
 #[cfg(test)]
 mod test_data;

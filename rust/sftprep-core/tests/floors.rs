@@ -2,7 +2,8 @@
 //!
 //! Floors of this crate, from the bottom: `error`; `config` and `json`; `types`; then
 //! `assets`, `source`, `format`, `label`, `pack` and `shard`, which never import each other; then
-//! `pipeline`, the only module that knows all of them; and `audit`, which looks at its results.
+//! `pipeline`, the only module that knows all of them; `replay`, which makes rows of its results
+//! again; and `audit` and `explain`, which look at them.
 
 #![allow(clippy::unwrap_used)] // a failing read fails the test
 
@@ -21,7 +22,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("pack", 3),
     ("shard", 3),
     ("pipeline", 4),
-    ("audit", 5),
+    ("replay", 5),
+    ("audit", 6),
+    ("explain", 6),
 ];
 
 fn floor(module: &str) -> Option<u8> {

@@ -1,4 +1,5 @@
-//! What a template can be trusted with, and whether the masks of a dataset are right.
+//! What a template can be trusted with, whether the masks of a dataset are right, and where one of
+//! its tokens came from.
 
 use std::path::PathBuf;
 
@@ -6,7 +7,10 @@ use pyo3::prelude::*;
 use sftprep_core::audit::audit as audit_dataset;
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error};
+use sftprep_core::explain::{Explanation, explain as explain_token, explain_with};
 use sftprep_core::pipeline::check_template as certify;
+use sftprep_core::replay::Replay;
+use sftprep_core::shard::ShardReader;
 
 use crate::catalog::to_json;
 use crate::error::detached;
@@ -29,4 +33,31 @@ pub(crate) fn check_template(py: Python<'_>, template: &str, config: &str) -> Py
 #[pyfunction]
 pub(crate) fn audit(py: Python<'_>, path: PathBuf) -> PyResult<String> {
     interruptible(py, |check| to_json(&audit_dataset(&path, check)?))
+}
+
+/// Explains tokens of one packed row of a dataset; returns a list as JSON.
+#[pyfunction]
+#[pyo3(signature = (path, row, position = None, inputs = None))]
+pub(crate) fn explain(
+    py: Python<'_>,
+    path: PathBuf,
+    row: u64,
+    position: Option<u64>,
+    inputs: Option<Vec<String>>,
+) -> PyResult<String> {
+    let inputs = inputs.unwrap_or_default();
+    interruptible(py, |check| {
+        if let Some(position) = position {
+            return to_json(&[explain_token(&path, row, position, &inputs)?]);
+        }
+        let reader = ShardReader::open(&path)?;
+        let replay = Replay::open(&path, reader.manifest(), &inputs)?;
+        let tokens = reader.row(row)?.input_ids.len() as u64;
+        let each = |position| {
+            check()?;
+            explain_with(&reader, &replay, row, position)
+        };
+        let all: Vec<Explanation> = (0..tokens).map(each).collect::<Result<_, Error>>()?;
+        to_json(&all)
+    })
 }

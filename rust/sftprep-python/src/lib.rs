@@ -30,7 +30,7 @@ mod _core {
     use crate::catalog::{check_config, codes, default_config, provoke};
 
     #[pymodule_export]
-    use crate::certify::{audit, check_template};
+    use crate::certify::{audit, check_template, explain};
 
     #[pymodule_export]
     use crate::encoder::{EncodedRow, Encoder};

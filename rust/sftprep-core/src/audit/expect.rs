@@ -7,20 +7,18 @@ use std::sync::Arc;
 use sftprep_template::Data;
 use sftprep_tokenize::Tokenizer;
 
-use crate::assets::{ModelAssets, NamedTemplate, TemplateChoice, choose_templates};
 use crate::config::{PackConfig, SpecialText, StopPolicy};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::label::{ControlTokens, TokenClass};
-use crate::pipeline::{Recipe, Worker, compile, tokenizer_of, trial_samples};
+use crate::pipeline::{Recipe, Worker, trial_samples};
+use crate::replay;
+use crate::shard::Manifest;
 use crate::types::{Example, NO_MESSAGE, Sample, SpanKind};
 
 use super::turns::{Groups, Header, Span};
 
 /// Variables by which templates turn reasoning on and off.
 const SWITCHES: [&str; 2] = ["enable_thinking", "thinking"];
-
-/// Template kept for rows with tools.
-const TOOL_USE: &str = "chat_template.tool_use.jinja";
 
 /// What every row is held against.
 pub(super) struct Expected {
@@ -52,17 +50,9 @@ pub(super) struct Expected {
 
 impl Expected {
     /// Learns from the tokenizer and the template that are kept in `dir`.
-    pub(super) fn learn(dir: &Path, config: &PackConfig) -> Result<Self> {
-        let folder = dir.to_string_lossy();
-        let assets = ModelAssets::load(&folder)?;
-        let tokenizer = tokenizer_of(&assets)?;
-        let templates = match choice(dir, &assets)? {
-            Some(choice) => Ok(compile(&choice)?),
-            None => Err(Error::new(Code::TemplateMissing, "no template was kept")),
-        };
-        let template = templates.is_ok();
-        let special = assets.special_tokens.clone();
-        let recipe = Recipe::from_parts(tokenizer, templates, special, &assets.eos_ids, config)?;
+    pub(super) fn learn(dir: &Path, manifest: &Manifest, config: &PackConfig) -> Result<Self> {
+        let (recipe, assets) = replay::recipe(dir, manifest, config)?;
+        let template = recipe.templates.is_ok();
         let bos = assets.special_token("bos_token");
         let mut expected = Self {
             control: recipe.control.clone(),
@@ -171,22 +161,6 @@ impl Expected {
         }
         String::from_utf8_lossy(&bytes).trim_start().to_owned()
     }
-}
-
-/// The templates that a dataset keeps; `None` if it was made without.
-fn choice(dir: &Path, assets: &ModelAssets) -> Result<Option<TemplateChoice>> {
-    if assets.templates.is_empty() {
-        return Ok(None);
-    }
-    let mut choice = choose_templates("", assets)?;
-    if let Ok(source) = std::fs::read_to_string(dir.join(TOOL_USE)) {
-        choice.tool_use = Some(NamedTemplate {
-            name: "tool_use".to_owned(),
-            shown: TOOL_USE.to_owned(),
-            source,
-        });
-    }
-    Ok(Some(choice))
 }
 
 /// A sample with the thinking switches left alone, on and off.

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::config::{Overlong, PackConfig, Strategy};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
+use crate::replay;
 use crate::shard::{Manifest, ShardReader};
 
 use expect::Expected;
@@ -114,8 +114,8 @@ impl AuditReport {
 pub fn audit(dir: &Path, check: &dyn Fn() -> Result<()>) -> Result<AuditReport> {
     let reader = ShardReader::open(dir)?;
     let manifest = reader.manifest();
-    let config = options(manifest).map_err(|error| error.at_path(dir))?;
-    let expected = Expected::learn(dir, &config)?;
+    let config = replay::options(manifest).map_err(|error| error.at_path(dir))?;
+    let expected = Expected::learn(dir, manifest, &config)?;
     let mut report = AuditReport {
         skipped: expected.skipped(),
         ..AuditReport::default()
@@ -151,18 +151,6 @@ pub fn audit(dir: &Path, check: &dyn Fn() -> Result<()>) -> Result<AuditReport> 
     }
     report.ok = report.counts.is_empty();
     Ok(report)
-}
-
-/// The options of the run. What is not a whole number is text in a manifest, and of no account here.
-fn options(manifest: &Manifest) -> Result<PackConfig> {
-    let mut config = manifest.config.clone();
-    if let Some(source) = config.get_mut("source").and_then(Value::as_object_mut) {
-        source.remove("max_reject_rate");
-    }
-    serde_json::from_value(config).map_err(|error| {
-        let message = format!("its options do not parse: {error}");
-        Error::new(Code::ShardManifest, message)
-    })
 }
 
 /// Whether a document may end before its text does.

@@ -12,6 +12,7 @@ use super::rows::Counts;
 use crate::error::{Code, Error, Result};
 use crate::pack::PackPlan;
 use crate::shard::{Manifest, REPORT_NAME, SourceTotals};
+use crate::source::STDIN;
 
 /// Seconds per phase.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ impl Timer {
 pub struct SourceReport {
     /// Source name.
     pub name: String,
+    /// Where it lay.
+    pub path: String,
     /// Format its rows were read in.
     pub format: String,
     /// Why that format.
@@ -116,10 +119,12 @@ impl PackReport {
         let sources = totals
             .by_source()
             .zip(&mapped.formats)
-            .map(|((name, totals), format)| {
+            .zip(&mapped.inputs)
+            .map(|(((name, totals), format), input)| {
                 let (format, evidence) = format.clone();
                 SourceReport {
                     name: name.to_owned(),
+                    path: absolute(&input.path),
                     format,
                     evidence,
                     totals: totals.clone(),
@@ -165,6 +170,16 @@ impl PackReport {
     }
 }
 
+/// The whole path of an input; standard input has none.
+fn absolute(path: &Path) -> String {
+    let whole = if path.as_os_str() == STDIN {
+        path.to_owned()
+    } else {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    };
+    whole.display().to_string()
+}
+
 fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
     let mut warnings = Vec::new();
     let conversations = mapped.formats.iter().any(|(format, _)| {
@@ -196,10 +211,11 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
         ));
     }
     if mapped.counts.control_text_rows > 0 {
-        warnings.push(format!(
-            "{} rows spell a control token in their own text; see --special-text",
-            mapped.counts.control_text_rows
-        ));
+        let rows = match mapped.counts.control_text_rows {
+            1 => "1 row spells a control token in its own text".to_owned(),
+            rows => format!("{rows} rows spell a control token in their own text"),
+        };
+        warnings.push(format!("{rows}; see --special-text"));
     }
     warnings
 }
