@@ -3,6 +3,7 @@
 use crate::filters::Filter;
 use crate::methods::Access;
 use crate::tests::Test;
+use crate::value::Func;
 
 /// Where a name lives while the template runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,12 +197,37 @@ pub(crate) struct Macro {
     pub kwargs: Option<u32>,
 }
 
+/// Where a name that the template reads from outside comes from, unless the caller's variables
+/// have one of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Messages,
+    Tools,
+    Documents,
+    AddGenerationPrompt,
+    Func(Func),
+    /// A special token, if one of that name is set.
+    Token,
+}
+
+impl Source {
+    pub(crate) fn from_name(name: &str) -> Self {
+        match name {
+            "messages" => Self::Messages,
+            "tools" => Self::Tools,
+            "documents" => Self::Documents,
+            "add_generation_prompt" => Self::AddGenerationPrompt,
+            _ => Func::from_name(name).map_or(Self::Token, Self::Func),
+        }
+    }
+}
+
 /// A compiled template: statements, and the names it reads from outside.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub body: Vec<Stmt>,
     pub scope: Scope,
     pub slots: u32,
-    pub names: Vec<Box<str>>,
+    pub names: Vec<(Box<str>, Source)>,
     pub has_generation: bool,
 }

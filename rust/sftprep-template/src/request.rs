@@ -97,7 +97,9 @@ pub(crate) fn prepare(messages: &[Data]) -> Prepared {
 fn prepare_message(message: &Data) -> Option<Data> {
     let map = message.as_map()?;
     let differs = |(key, value): (&Arc<str>, &Data)| {
-        matches!(value, Data::Null) || REASONING.contains(&&**key)
+        // The lengths of the names of reasoning: most keys have another.
+        let reasoning = matches!(key.len(), 8 | 9 | 17) && REASONING.contains(&&**key);
+        reasoning || matches!(value, Data::Null)
     };
     if !map.iter().any(differs) {
         return None;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::ast::{
-    Args, Expr, ExprKind, For, Init, Macro, Name, Program, Scope, Stmt, Target, VarRef,
+    Args, Expr, ExprKind, For, Init, Macro, Name, Program, Scope, Source, Stmt, Target, VarRef,
 };
 use crate::error::{ErrorKind, Fault, Res};
 use crate::walk::{mentions, reads_previous_item};
@@ -44,7 +44,7 @@ struct Resolver {
     scopes: Vec<Symbols>,
     /// Slots used so far by each function body around the current place.
     units: Vec<u32>,
-    names: Vec<Box<str>>,
+    names: Vec<(Box<str>, Source)>,
     name_index: HashMap<Box<str>, u32>,
 }
 
@@ -226,7 +226,7 @@ impl Resolver {
             return *index;
         }
         let index = self.names.len() as u32;
-        self.names.push(name.into());
+        self.names.push((name.into(), Source::from_name(name)));
         self.name_index.insert(name.into(), index);
         index
     }

@@ -67,6 +67,11 @@ fn number(out: &mut String, flag: Option<char>, value: i64, width: usize, pad: c
         Some('0') => Some('0'),
         _ => Some(pad),
     };
+    if pad == Some('0') && width == 2 && (0..100).contains(&value) {
+        // Days and months, without the machinery of formatting.
+        out.extend([value / 10, value % 10].map(|digit| char::from(b'0' + digit as u8)));
+        return;
+    }
     let _ = match pad {
         None => write!(out, "{value}"),
         Some(' ') => write!(out, "{value:>width$}"),

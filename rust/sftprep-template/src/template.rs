@@ -1,6 +1,6 @@
 //! The compiled template and what it renders to.
 
-use crate::ast::{ExprKind, Program};
+use crate::ast::{ExprKind, Program, Source};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
@@ -9,7 +9,7 @@ use crate::request::{Prepared, Request, prepare};
 use crate::scratch::Scratch;
 use crate::text::{GENERATION, INEXACT, LEAF, OWNER_MASK, Run, SPECIAL, Str};
 use crate::trace::{Leaf, LeafKind, Leaves};
-use crate::value::{Func, Undef, Value};
+use crate::value::{Undef, Value};
 use crate::{lexer, parser, resolve, walk};
 
 /// A chat template, compiled once; rendering takes no lock.
@@ -101,25 +101,28 @@ impl ChatTemplate {
         trace: bool,
         done: impl FnOnce(&Out, &mut Leaves<'_>) -> R,
     ) -> Result<R, TemplateError> {
-        let result = check_request(request).and_then(|()| {
-            let prepared = prepare(request.messages);
-            let mut scratch = Scratch::take();
-            let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
-            let mut context = scratch.context();
-            let names = self.program.names.iter();
-            context.extend(names.map(|name| variable(name, request, &prepared, &mut leaves)));
-            let mut interp =
-                Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
-            let result = interp.run(&self.program).and_then(|()| {
-                if interp.out.text.len() > u32::MAX as usize / 2 {
-                    return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
-                }
-                Ok(done(&interp.out, &mut interp.leaves))
+        let result =
+            check_request(request).and_then(|()| {
+                let prepared = prepare(request.messages);
+                let mut scratch = Scratch::take();
+                let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
+                let mut context = scratch.context();
+                let names = self.program.names.iter();
+                context.extend(names.map(|(name, source)| {
+                    variable((name, *source), request, &prepared, &mut leaves)
+                }));
+                let mut interp =
+                    Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
+                let result = interp.run(&self.program).and_then(|()| {
+                    if interp.out.text.len() > u32::MAX as usize / 2 {
+                        return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
+                    }
+                    Ok(done(&interp.out, &mut interp.leaves))
+                });
+                let out = interp.end(&mut scratch);
+                scratch.keep(out);
+                result
             });
-            let out = interp.end(&mut scratch);
-            scratch.keep(out);
-            result
-        });
         result.map_err(|fault| TemplateError::new(fault, &self.name, &self.source))
     }
 
@@ -135,12 +138,12 @@ impl ChatTemplate {
 
     /// The variables that the template reads from outside, in order of first use.
     pub fn variables_read(&self) -> Vec<&str> {
-        self.program.names.iter().map(|name| &**name).collect()
+        self.program.names.iter().map(|(name, _)| &**name).collect()
     }
 
     /// Whether the template reads the variable `name`.
     pub fn reads(&self, name: &str) -> bool {
-        self.program.names.iter().any(|known| &**known == name)
+        self.program.names.iter().any(|(known, _)| &**known == name)
     }
 
     /// Whether the template itself handles message content that is a list of parts: it tests
@@ -198,7 +201,7 @@ fn check_request(request: &Request<'_>) -> Res<()> {
 }
 
 fn variable<'t>(
-    name: &'t str,
+    (name, source): (&'t str, Source),
     request: &'t Request<'_>,
     prepared: &'t Prepared,
     leaves: &mut Leaves<'t>,
@@ -219,8 +222,8 @@ fn variable<'t>(
             )
         }
     };
-    match name {
-        "messages" => {
+    match source {
+        Source::Messages => {
             let given = request.messages.iter().enumerate();
             Value::list(
                 given
@@ -231,16 +234,15 @@ fn variable<'t>(
                     .collect(),
             )
         }
-        "tools" => list(request.tools, LeafKind::Tools, leaves),
-        "documents" => list(request.documents, LeafKind::Documents, leaves),
-        "add_generation_prompt" => Value::bool(request.add_generation_prompt),
-        _ => {
-            if let Some((_, token)) = request.special_tokens.iter().find(|(key, _)| key == name) {
-                return Value::Str(Str::leaf(token, SPECIAL).inexact());
-            }
-            match Func::from_name(name) {
-                Some(func) => Value::Func(func),
-                None => Value::Undefined(Undef::Var(name)),
+        Source::Tools => list(request.tools, LeafKind::Tools, leaves),
+        Source::Documents => list(request.documents, LeafKind::Documents, leaves),
+        Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
+        Source::Func(_) | Source::Token => {
+            let mut tokens = request.special_tokens.iter();
+            match (tokens.find(|(key, _)| key == name), source) {
+                (Some((_, token)), _) => Value::Str(Str::leaf(token, SPECIAL).inexact()),
+                (None, Source::Func(func)) => Value::Func(func),
+                (None, _) => Value::Undefined(Undef::Var(name)),
             }
         }
     }

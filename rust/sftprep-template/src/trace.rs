@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::data::same_word;
 use crate::text::{LEAF, LITERAL, Origin};
 
 /// Table entries beyond this go to their parent: still the right message, only less exact.
@@ -159,7 +160,11 @@ impl<'t> Leaves<'t> {
             let Some(node) = self.nodes.get(known as usize) else {
                 break;
             };
-            if node.step == step {
+            let same = match (node.step, step) {
+                (Step::Key(known), Step::Key(key)) => same_word(known, key),
+                (known, step) => known == step,
+            };
+            if same {
                 return LEAF | known;
             }
             known = node.sibling;

@@ -302,10 +302,15 @@ impl<'t> Interp<'t> {
             let at = |index: i64| range.0 + range.2 * index;
             return Ok(Value::Range(Rc::new((at(start), at(stop), range.2 * step))));
         }
-        let items: Vec<_> = indices
-            .into_iter()
-            .filter_map(|index| self.element(object, &Value::int(index as i64)))
-            .collect();
+        let items: Vec<_> = match object {
+            Value::List(items) | Value::Tuple(items) => {
+                indices.into_iter().map(|at| items[at].clone()).collect()
+            }
+            _ => indices
+                .into_iter()
+                .filter_map(|index| self.element(object, &Value::int(index as i64)))
+                .collect(),
+        };
         Ok(match object {
             Value::Tuple(_) => Value::Tuple(Rc::new(items)),
             _ => Value::list(items),

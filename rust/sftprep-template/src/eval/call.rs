@@ -118,6 +118,7 @@ impl<'t> Interp<'t> {
             .collect())
     }
 
+    #[inline(never)]
     pub(super) fn eval_call(
         &mut self,
         expr: &'t Expr,
@@ -222,8 +223,9 @@ impl<'t> Interp<'t> {
         let owner = self.macro_owner(values.iter().flatten());
         let base = self.slots.len();
         self.charge(node.slots as usize * std::mem::size_of::<Value<'t>>() / 8)?;
+        let empty = || Value::Undefined(Undef::Var(""));
         self.slots
-            .resize(base + node.slots as usize, Value::Undefined(Undef::Var("")));
+            .extend(std::iter::repeat_with(empty).take(node.slots as usize));
         let caller = node
             .caller
             .map(|slot| (slot, take_kw(&mut args.kw, "caller")));

@@ -38,6 +38,12 @@ impl<'t> Interp<'t> {
     }
 
     fn emit_evaluated(&mut self, expr: &'t Expr) -> Res<()> {
+        if let Some((text, origin, src)) = self.input_text(expr) {
+            self.charge(text.len())?;
+            let tag = self.tag();
+            self.out.push(text, origin, src, tag);
+            return Ok(());
+        }
         let value = self.eval(expr)?;
         self.emit_value(&value).map_err(|fault| fault.at(expr.at))?;
         self.recycle(value);
@@ -81,6 +87,12 @@ impl<'t> Interp<'t> {
                 let tag = self.tag();
                 self.charge(text.len())?;
                 self.out.literal(text, tag);
+                continue;
+            }
+            if let Some((text, origin, src)) = self.input_text(part) {
+                self.charge(text.len())?;
+                let tag = self.tag();
+                self.out.push(text, origin, src, tag);
                 continue;
             }
             let value = self.eval(part)?;

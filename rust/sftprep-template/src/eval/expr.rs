@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use super::Interp;
 use super::quick::Peek;
-use crate::ast::{BinOp, CmpOp, Expr, ExprKind};
+use crate::ast::{Args, BinOp, CmpOp, Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res};
+use crate::filters::Filter;
 use crate::ops::{self, check_hashable, undefined_error, unsupported};
 use crate::text::{LITERAL, Str};
 use crate::value::Value;
@@ -32,22 +33,13 @@ impl<'t> Interp<'t> {
         })
     }
 
+    // Each arm calls out: what one of them needs on the stack is not paid for by the others.
     #[inline(never)]
     fn eval_more(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
         match &expr.kind {
             ExprKind::Call(callee, args) => self.eval_call(expr, callee, args),
             ExprKind::Filter(operand, filter, args) => {
-                let value = self.eval(operand)?;
-                if args.is_empty()
-                    && let Some(made) = self
-                        .quick_filter(*filter, &value)
-                        .map_err(|fault| fault.at(expr.at))?
-                {
-                    return Ok(made);
-                }
-                let args = self.call_args(args)?;
-                self.apply_filter(*filter, value, args)
-                    .map_err(|fault| fault.at(expr.at))
+                self.eval_filter(expr, operand, *filter, args)
             }
             ExprKind::Not(_) | ExprKind::Compare(..) | ExprKind::Test(..) => {
                 self.truth(expr).map(Value::bool)
@@ -60,9 +52,8 @@ impl<'t> Interp<'t> {
                 } else if let Some(otherwise) = otherwise {
                     self.eval(otherwise)
                 } else {
-                    Ok(Value::hint(
-                        "the inline if-expression was false and has no else",
-                    ))
+                    let text = "the inline if-expression was false and has no else";
+                    Ok(Value::hint(text))
                 }
             }
             ExprKind::Sum(parts) => self.eval_sum(expr, parts),
@@ -73,6 +64,38 @@ impl<'t> Interp<'t> {
                 self.binary(*op, &left, &right)
                     .map_err(|fault| fault.at(expr.at))
             }
+            _ => self.eval_rare(expr),
+        }
+    }
+
+    #[inline(never)]
+    fn eval_filter(
+        &mut self,
+        expr: &'t Expr,
+        operand: &'t Expr,
+        filter: Filter,
+        args: &'t Args,
+    ) -> Res<Value<'t>> {
+        let value = self.eval(operand)?;
+        if args.is_empty()
+            && let Some(made) = self
+                .quick_filter(filter, &value)
+                .map_err(|fault| fault.at(expr.at))?
+        {
+            return Ok(made);
+        }
+        let args = self.call_args(args)?;
+        self.apply_filter(filter, value, args)
+            .map_err(|fault| fault.at(expr.at))
+    }
+
+    #[inline(never)]
+    fn eval_rare(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
+        let unsupported = |what: &str, name: &str| {
+            let message = format!("no {what} named '{name}'");
+            Fault::new(ErrorKind::Unsupported, message).at(expr.at)
+        };
+        match &expr.kind {
             ExprKind::Neg(inner) | ExprKind::Pos(inner) => {
                 let value = self.eval(inner)?;
                 let negative = matches!(expr.kind, ExprKind::Neg(_));
@@ -98,16 +121,8 @@ impl<'t> Interp<'t> {
                 .captured
                 .clone()
                 .map_or_else(|| Value::literal(""), Value::Str)),
-            ExprKind::UnknownFilter(name) => Err(Fault::new(
-                ErrorKind::Unsupported,
-                format!("no filter named '{name}'"),
-            )
-            .at(expr.at)),
-            ExprKind::UnknownTest(name) => Err(Fault::new(
-                ErrorKind::Unsupported,
-                format!("no test named '{name}'"),
-            )
-            .at(expr.at)),
+            ExprKind::UnknownFilter(name) => Err(unsupported("filter", name)),
+            ExprKind::UnknownTest(name) => Err(unsupported("test", name)),
             _ => Err(Fault::type_error("unexpected expression").at(expr.at)),
         }
     }
@@ -146,6 +161,14 @@ impl<'t> Interp<'t> {
     /// The truth of an expression, without making a value where none is needed.
     pub(super) fn truth(&mut self, expr: &'t Expr) -> Res<bool> {
         match &expr.kind {
+            ExprKind::Compare(first, rest) => {
+                if let [(op, second)] = &rest[..]
+                    && let Some(holds) = self.quick_condition(first, *op, second)
+                {
+                    return Ok(holds);
+                }
+                self.compare_chain(expr, first, rest)
+            }
             ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
             ExprKind::And(parts) => {
                 for part in parts {
@@ -163,7 +186,14 @@ impl<'t> Interp<'t> {
                 }
                 Ok(false)
             }
-            ExprKind::Compare(first, rest) => self.compare_chain(expr, first, rest),
+            ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
+            _ => self.other_truth(expr),
+        }
+    }
+
+    #[inline(never)]
+    fn other_truth(&mut self, expr: &'t Expr) -> Res<bool> {
+        match &expr.kind {
             ExprKind::Test(operand, test, args) => {
                 if args.is_empty()
                     && let Some(holds) = self.quick_test(operand, *test)
@@ -175,7 +205,6 @@ impl<'t> Interp<'t> {
                 self.apply_test(*test, &value, &args)
                     .map_err(|fault| fault.at(expr.at))
             }
-            ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
             ExprKind::Attr(..) | ExprKind::Item(..) => match self.peek(expr) {
                 Peek::Data(data) => Ok(Value::from_data(data, LITERAL).is_true()),
                 Peek::Missing => Ok(false),
@@ -185,39 +214,29 @@ impl<'t> Interp<'t> {
         }
     }
 
+    #[inline(never)]
     fn compare_chain(
         &mut self,
         expr: &'t Expr,
         first: &'t Expr,
         rest: &'t [(CmpOp, Expr)],
     ) -> Res<bool> {
-        if let [(op, second)] = rest
-            && let Some(holds) = self
-                .quick_compare(first, *op, second)
-                .map_err(|fault| fault.at(expr.at))?
-        {
-            return Ok(holds);
+        if let [(op, second)] = rest {
+            let quick = self.quick_compare(first, *op, second);
+            if let Some(holds) = quick.map_err(|fault| fault.at(expr.at))? {
+                return Ok(holds);
+            }
         }
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let mut left = self.eval(first)?;
         for (op, right) in rest {
-            let right = if let (Value::Str(left), ExprKind::Str(right), CmpOp::Eq) =
-                (&left, &right.kind, op)
+            let right = self.eval(right)?;
+            if !self
+                .compare(*op, &left, &right)
+                .map_err(|fault| fault.at(expr.at))?
             {
-                if left.as_str() != &**right {
-                    return Ok(false);
-                }
-                Value::literal(right)
-            } else {
-                let right = self.eval(right)?;
-                if !self
-                    .compare(*op, &left, &right)
-                    .map_err(|fault| fault.at(expr.at))?
-                {
-                    return Ok(false);
-                }
-                right
-            };
+                return Ok(false);
+            }
             left = right;
         }
         Ok(true)
@@ -319,6 +338,11 @@ impl<'t> Interp<'t> {
     }
 
     fn binary(&mut self, op: BinOp, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
+        if let (BinOp::Sub, Value::Int(a, LITERAL), Value::Int(b, LITERAL)) = (op, left, right)
+            && let Some(difference) = a.checked_sub(*b)
+        {
+            return Ok(Value::int(difference));
+        }
         if let Some(result) = ops::arithmetic(Some(op), left, right) {
             let origin = self.leaves.mix(left.origin(), right.origin());
             return result.map(|value| with_origin(value, origin));

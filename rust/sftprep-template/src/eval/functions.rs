@@ -47,13 +47,19 @@ impl<'t> Interp<'t> {
                 Ok(Value::Map(Rc::new(entries)))
             }
             Func::Namespace => {
-                let mut fields: Fields<'t> = Vec::new();
-                for (key, value) in self.build_dict("namespace", args)? {
-                    let Value::Str(name) = key else {
-                        return Err(Fault::type_error("namespace attributes must be strings"));
+                let fields = if args.pos.is_empty() {
+                    self.charge(args.kw.len() * 64)?;
+                    args.kw
+                } else {
+                    let named = |(key, value)| match key {
+                        Value::Str(name) => Ok((name, value)),
+                        _ => Err(Fault::type_error("namespace attributes must be strings")),
                     };
+                    let entries = self.build_dict("namespace", args)?.into_iter();
+                    entries.map(named).collect::<Res<Fields<'t>>>()?
+                };
+                for (name, _) in &fields {
                     check_namespace_name(name.as_str())?;
-                    fields.push((name, value));
                 }
                 let namespace = Rc::new(RefCell::new(fields));
                 self.namespaces.push(namespace.clone());

@@ -96,7 +96,8 @@ impl<'t> Interp<'t> {
         request: &'t Request<'t>,
     ) -> Self {
         let mut slots = scratch.slots();
-        slots.resize(program.slots as usize, Value::Undefined(Undef::Var("")));
+        let empty = || Value::Undefined(Undef::Var(""));
+        slots.extend(std::iter::repeat_with(empty).take(program.slots as usize));
         let mut frames = std::mem::take(&mut scratch.frames);
         frames.push(Frame {
             base: 0,

@@ -4,12 +4,12 @@
 
 use super::Interp;
 use crate::ast::{Args, CmpOp, Expr, ExprKind, VarRef};
-use crate::data::Data;
+use crate::data::{Data, same_word};
 use crate::error::Res;
 use crate::filters::Filter;
 use crate::methods::{Access, Ends, method_access, split_on, stripped};
 use crate::tests::Test;
-use crate::text::LITERAL;
+use crate::text::{LITERAL, Origin};
 use crate::trace::Step;
 use crate::value::{Undef, Value};
 
@@ -82,19 +82,83 @@ impl<'t> Interp<'t> {
         }
     }
 
+    /// `var.key` or `var['key']` where the variable is an object of the input that has the key:
+    /// the value, the origin of the object and the key.
+    #[inline]
+    fn input_field(&self, expr: &'t Expr) -> Option<(&'t Data, Origin, &'t str)> {
+        let (object, key): (&'t Expr, &'t str) = match &expr.kind {
+            ExprKind::Attr(object, name, Access::None) => (object, name),
+            ExprKind::Item(object, index) => match &index.kind {
+                ExprKind::Str(key) => (object, key),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let ExprKind::Var(var) = &object.kind else {
+            return None;
+        };
+        match self.place(var.var) {
+            Value::Data(Data::Map(map), origin) => map.get(key).map(|data| (data, *origin, key)),
+            _ => None,
+        }
+    }
+
+    /// Text of the input named by `var.key`, trimmed or not, with its origin and offset there.
+    #[inline]
+    pub(super) fn input_text(&mut self, expr: &'t Expr) -> Option<(&'t str, Origin, u32)> {
+        if let ExprKind::Filter(operand, Filter::Trim, args) = &expr.kind {
+            let (text, origin, _) = self.input_text(operand).filter(|_| args.is_empty())?;
+            // Over the limit: the general way says so.
+            self.scan(text.len()).ok()?;
+            let range = stripped(text, None, Ends::Both);
+            return Some((&text[range.clone()], origin, range.start as u32));
+        }
+        let (data, object, key) = self.input_field(expr)?;
+        let text = data.as_str()?;
+        Some((text, self.leaves.child(object, Step::Key(key)), 0))
+    }
+
+    /// The two conditions that most of a chat template is made of: `message.role == 'x'` and
+    /// `'key' in message`.
+    #[inline]
+    pub(super) fn quick_condition(
+        &self,
+        first: &'t Expr,
+        op: CmpOp,
+        second: &'t Expr,
+    ) -> Option<bool> {
+        match (op, &first.kind, &second.kind) {
+            (CmpOp::Eq | CmpOp::Ne, _, ExprKind::Str(text)) => {
+                let (data, ..) = self.input_field(first)?;
+                let same = matches!(data, Data::Str(found) if same_word(found, text));
+                Some(same == (op == CmpOp::Eq))
+            }
+            (CmpOp::In | CmpOp::NotIn, ExprKind::Str(key), ExprKind::Var(var)) => {
+                match self.place(var.var) {
+                    Value::Data(Data::Map(map), _) => {
+                        Some(map.contains_key(key) == (op == CmpOp::In))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
     /// Tests of type and presence on a variable or an input field.
     pub(super) fn quick_test(&self, operand: &'t Expr, test: Test) -> Option<bool> {
+        if let ExprKind::Var(var) = &operand.kind {
+            return test.of_type(self.place(var.var));
+        }
         match self.peek(operand) {
             Peek::Data(data) => test.of_type(&Value::from_data(data, LITERAL)),
             Peek::Missing => test.of_type(&Value::Undefined(Undef::Var(""))),
-            Peek::Unknown => match &operand.kind {
-                ExprKind::Var(var) => test.of_type(self.place(var.var)),
-                _ => None,
-            },
+            Peek::Unknown => None,
         }
     }
 
     /// `x == 'text'` and `'text' in x` of a variable or an input field.
+    #[inline(never)]
     pub(super) fn quick_compare(
         &mut self,
         first: &'t Expr,
@@ -110,7 +174,7 @@ impl<'t> Interp<'t> {
         };
         let equality = matches!(op, CmpOp::Eq | CmpOp::Ne);
         let (holds, scanned) = match self.peek(other) {
-            Peek::Data(Data::Str(whole)) if equality => (**whole == *text, 0),
+            Peek::Data(Data::Str(whole)) if equality => (same_word(whole, text), 0),
             Peek::Data(_) if equality => (false, 0),
             Peek::Data(Data::Str(whole)) => (whole.contains(text), whole.len()),
             Peek::Data(Data::Map(map)) => (map.contains_key(text), 0),

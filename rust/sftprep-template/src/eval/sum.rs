@@ -8,9 +8,11 @@ use crate::ast::{Expr, ExprKind};
 use crate::error::{Fault, Res};
 use crate::ops::{self, undefined_error, unsupported};
 use crate::out::Out;
+use crate::text::LITERAL;
 use crate::value::Value;
 
 impl<'t> Interp<'t> {
+    #[inline(never)]
     pub(super) fn eval_concat(&mut self, parts: &'t [Expr]) -> Res<Value<'t>> {
         let mut out = self.buffer(64);
         for part in parts {
@@ -23,6 +25,7 @@ impl<'t> Interp<'t> {
     }
 
     /// A chain of `+`: strings are collected in one buffer.
+    #[inline(never)]
     pub(super) fn eval_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<Value<'t>> {
         let Some((first, rest)) = parts.split_first() else {
             return Ok(Value::int(0));
@@ -43,12 +46,15 @@ impl<'t> Interp<'t> {
                     out.literal(text, tag);
                     continue;
                 }
+                if let Some((text, origin, src)) = self.input_text(part) {
+                    out.push(text, origin, src, tag);
+                    self.watch(&out)?;
+                    continue;
+                }
                 let value = self.eval(part)?;
                 if matches!(&value, Value::Str(text) if !text.safe) {
                     self.append(&mut out, value, tag);
-                    if out.text.len() > 1 << 16 {
-                        self.scan(out.text.len())?;
-                    }
+                    self.watch(&out)?;
                 } else {
                     self.charge(out.text.len())?;
                     sum = Value::Str(out.into_str());
@@ -62,6 +68,14 @@ impl<'t> Interp<'t> {
             sum = self.add(&sum, &value).map_err(|fault| fault.at(expr.at))?;
         }
         Ok(sum)
+    }
+
+    /// Accounts for a long sum while it grows.
+    fn watch(&mut self, out: &Out) -> Res<()> {
+        if out.text.len() > 1 << 16 {
+            self.scan(out.text.len())?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, out: &mut Out, value: Value<'t>, tag: u32) {
@@ -90,6 +104,11 @@ impl<'t> Interp<'t> {
             }
             self.charge(out.text.len())?;
             return Ok(Value::Str(out.into_str().marked_safe(safe)));
+        }
+        if let (Value::Int(a, LITERAL), Value::Int(b, LITERAL)) = (left, right)
+            && let Some(sum) = a.checked_add(*b)
+        {
+            return Ok(Value::int(sum));
         }
         if let Some(result) = ops::arithmetic(None, left, right) {
             let origin = self.leaves.mix(left.origin(), right.origin());

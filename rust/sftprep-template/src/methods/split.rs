@@ -19,6 +19,13 @@ pub(crate) enum Ends {
 
 /// The range left after stripping white space, or the characters given.
 pub(crate) fn stripped(text: &str, chars: Option<&str>, ends: Ends) -> Range<usize> {
+    // Most text neither begins nor ends with white space.
+    if let (None, [first, .., last]) = (chars, text.as_bytes())
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return 0..text.len();
+    }
     let matches = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
     let left = if ends == Ends::Right {
         0
