@@ -1,0 +1,28 @@
+//! Which texts say the same, exactly and with proof.
+//!
+//! Stand-alone: texts in, decisions out. [`Shingler`] makes a [`Document`] of a text; [`dedup()`]
+//! says which documents go and because of which other one; [`SketchedDedup`] does so where the
+//! documents do not fit into memory. [`similar_pairs`] is the join below both.
+//!
+//! ```
+//! use sftprep_quality::{DedupRules, Fate, Shingler, dedup};
+//!
+//! let mut shingler = Shingler::default();
+//! let texts = ["What is the tallest mountain?", "what is the  tallest mountain?", "Hello."];
+//! let documents = texts.map(|text| shingler.document(text));
+//! let fates = dedup(&documents, &DedupRules::default());
+//! let kept = fates.iter().filter(|fate| matches!(fate, Fate::Kept)).count();
+//! assert_eq!(kept, 2);
+//! ```
+
+mod dedup;
+mod document;
+mod join;
+mod minhash;
+mod words;
+
+pub use dedup::{Candidates, DedupRules, Fate, Keep, Likeness, SketchedDedup, dedup};
+pub use document::{Document, SHINGLE_WORDS, Shingler, jaccard};
+pub use join::{CommonNgrams, Frequencies, SimilarityIndex, similar_pairs, similarity};
+pub use minhash::MinHash;
+pub use words::{Word, words};
