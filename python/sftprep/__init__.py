@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         SourceError,
         TemplateError,
         TokenizerError,
+        TrainError,
     )
     from sftprep.progress import Progress
 
@@ -82,6 +83,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerError",
     "TracedText",
+    "TrainError",
     "__version__",
     "pack",
     "plan_packs",

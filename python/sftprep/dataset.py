@@ -7,7 +7,9 @@ import os
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import numpy as np
 
 from sftprep import _core
 from sftprep.columns import DATA, SPANS, Batch, Column, map_file, view_batch
@@ -16,7 +18,6 @@ from sftprep.errors import ShardCorrupt
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 _TRAINED, _STRADDLES = 1, 2
@@ -31,6 +32,19 @@ class Row(TypedDict):
     """Unshifted: the id where trained, -100 elsewhere and on each document's first, ``(T,)``."""
     seq_lengths: NDArray[np.int32]
     """Tokens of each document, in order, ``(D,)``; they add up to T."""
+
+
+class RowSums(NamedTuple):
+    """What a packed sequence adds up to."""
+
+    tokens: int
+    """Tokens."""
+    trained_tokens: int
+    """Tokens that have a label."""
+    documents: int
+    """Documents."""
+    attention_cost: int
+    """Sum of the squared lengths of the documents."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,14 +182,7 @@ class ShardDataset:
             IndexError: if there is no such row.
             ShardCorrupt: if the sidecar is not what it must be.
         """
-        index = self._checked(index)
-        if self._spans is None:
-            self._spans = _Files(self.path, self._files("spans"), SPANS)
-        batch, at = self._spans.find(index)
-        columns = {
-            column.name: values.tolist()
-            for column, values in zip(SPANS, batch.row(at), strict=True)
-        }
+        columns = {name: values.tolist() for name, values in self._sidecar(index).items()}
         names = [entry["name"] for entry in self.manifest["inputs"]]
         spans = list(_spans(columns))
         documents = []
@@ -198,6 +205,50 @@ class ShardDataset:
             )
             start = end
         return documents
+
+    def sums(self, index: int) -> RowSums:
+        """Tokens, trained tokens, documents and attention cost of a row, from the sidecar.
+
+        Raises:
+            IndexError: if there is no such row.
+            ShardCorrupt: if the sidecar is not what it must be.
+        """
+        batch, at = self._sidecar_batch(index)
+        return RowSums(*(int(values[at]) for values in batch.values[:4]))
+
+    def weights(self, index: int) -> NDArray[np.float32] | None:
+        """Loss weight of each token, ``(T,)``; ``None`` where all are 1.
+
+        Raises:
+            IndexError: if there is no such row.
+            ShardCorrupt: if the sidecar is not what it must be.
+        """
+        columns = self._sidecar(index)
+        if not len(columns["span_weight"]):
+            return None
+        lengths = np.diff(columns["span_end"], prepend=0)
+        if len(lengths) != len(columns["span_weight"]) or (lengths < 0).any():
+            raise ShardCorrupt(f"the spans of row {index} are damaged", path=str(self.path))
+        return np.repeat(columns["span_weight"], lengths)
+
+    def origins(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Of each document of a row: the number of its input in the manifest, and its tokens.
+
+        Raises:
+            IndexError: if there is no such row.
+            ShardCorrupt: if the sidecar is not what it must be.
+        """
+        columns = self._sidecar(index)
+        return columns["doc_source"], columns["doc_tokens"]
+
+    def _sidecar_batch(self, index: int) -> tuple[Batch, int]:
+        if self._spans is None:
+            self._spans = _Files(self.path, self._files("spans"), SPANS)
+        return self._spans.find(self._checked(index))
+
+    def _sidecar(self, index: int) -> dict[str, NDArray[Any]]:
+        batch, at = self._sidecar_batch(index)
+        return {column.name: values for column, values in zip(SPANS, batch.row(at), strict=True)}
 
     def _files(self, kind: str) -> list[dict[str, Any]]:
         return [file for file in self.manifest["files"] if file["kind"] == kind]

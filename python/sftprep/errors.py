@@ -26,6 +26,7 @@ __all__ = [
     "SourceError",
     "TemplateError",
     "TokenizerError",
+    "TrainError",
     "build",
 ]
 
@@ -172,6 +173,12 @@ class InternalError(RunError):
     default_code = "run.internal"
 
 
+class TrainError(SftprepError, RuntimeError):
+    """A model cannot be trained on these shards, or training went wrong."""
+
+    default_code = "train.model"
+
+
 _BY_CODE: dict[str, type[SftprepError]] = {
     "shard.corrupt": ShardCorrupt,
     "shard.manifest": ShardCorrupt,
@@ -191,6 +198,7 @@ _BY_STAGE: dict[str, type[SftprepError]] = {
     "output": OutputError,
     "shard": ShardError,
     "run": RunError,
+    "train": TrainError,
 }
 
 

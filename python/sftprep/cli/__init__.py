@@ -20,10 +20,14 @@ from sftprep.cli import (
     check_template,
     errors,
     explain,
+    eval,
+    generate,
     inspect,
+    interpolate,
     pack,
     render,
     stats,
+    train,
     verify,
 )
 from sftprep.errors import InternalError, SftprepError
@@ -42,6 +46,10 @@ _COMMANDS: dict[str, ModuleType] = {
     "render": render,
     "check-template": check_template,
     "add-tokens": add_tokens,
+    "train": train,
+    "eval": eval,
+    "generate": generate,
+    "interpolate": interpolate,
     "errors": errors,
 }
 
@@ -57,8 +65,8 @@ examples:
 
 EXIT_CODES = """\
 exit codes:
-  0 done    1 too many rejected rows, or nothing packed    2 usage    3 input    4 output
-  5 integrity    6 internal    130 interrupted    141 closed pipe    143 terminated
+  0 done    1 too many rejected rows, nothing packed, or training failed    2 usage    3 input
+  4 output    5 integrity    6 internal    130 interrupted    141 closed pipe    143 terminated
 """
 
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143

@@ -244,6 +244,34 @@ codes! {
         "A shard differs from what its manifest promises.",
         "one flipped bit in data-00000-of-00001.arrow",
         "Fetch or pack the dataset again." }
+    TrainModel = "train.model" {
+        "The model cannot be trained on these shards.",
+        "shards whose tokenizer has more tokens than the model has embeddings",
+        "Give the model that the tokenizer belongs to, or add --resize-embeddings." }
+    TrainIsolation = "train.isolation" {
+        "A document of a packed row sees another one in some layer of the model.",
+        "a model with linear attention that takes no document borders",
+        "Train it on unpacked rows (`sftprep pack --strategy none`), or use another model." }
+    TrainLoss = "train.loss" {
+        "The loss of the packed row differs from that of its documents one by one.",
+        "a model that scales its logits in a way of its own",
+        "Please report it with the model's config.json." }
+    TrainChanged = "train.changed" {
+        "The shards, the model or an option changed since the checkpoint.",
+        "sftprep train --resume --lr 1e-4 on a run that began with --lr 1e-5",
+        "Put back what the message names, or begin a new run with another --out." }
+    TrainLabels = "train.labels" {
+        "Nothing in the shards is trained.",
+        "a dataset in which every label is -100",
+        "Look at it with `sftprep inspect`, and pack again with other label options." }
+    TrainDiverged = "train.diverged" {
+        "The loss or the gradient is not a finite number any more.",
+        "sftprep train --lr 10 --model model/ --shards packs/ --out run/",
+        "Lower --lr, lengthen --warmup, and look at the rows that the message names." }
+    TrainMemory = "train.memory" {
+        "The device or the machine has too little memory for a step.",
+        "--micro-rows 64 with rows of 32,768 tokens",
+        "Lower --micro-rows or --loss-chunk, or add --activation-checkpointing full." }
 }
 
 impl Code {
@@ -262,13 +290,18 @@ impl Code {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::RunCancelled => 130,
-            Self::RunRejectRate | Self::RunNothingPacked => 1,
+            Self::RunRejectRate
+            | Self::RunNothingPacked
+            | Self::TrainLabels
+            | Self::TrainDiverged
+            | Self::TrainMemory => 1,
+            Self::TrainModel => 3,
             Self::RunInternal => 6,
             Self::OutputExists => 2,
             _ => match self.stage() {
                 "config" => 2,
                 "output" => 4,
-                "shard" => 5,
+                "shard" | "train" => 5,
                 _ => 3,
             },
         }

@@ -1,0 +1,229 @@
+"""What is proved before the first step: documents do not see each other, and the loss is right."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sftprep.errors import ConfigError, TrainError
+from sftprep.train.attention import NAME
+from sftprep.train.model import blocks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+    from sftprep.dataset import ShardDataset
+    from sftprep.train.data import Micro
+    from sftprep.train.model import Trainee
+
+
+@contextmanager
+def _plainly(trainee: Trainee) -> Iterator[None]:
+    """No gradient, no dropout, no compiled blocks (their hooks would be traced)."""
+    blocks, mode = list(blocks_of(trainee.model)), trainee.training
+    compiled = [block._compiled_call_impl for block in blocks]
+    for block in blocks:
+        block._compiled_call_impl = None
+    trainee.eval()
+    with torch.no_grad():
+        yield
+    trainee.train(mode)
+    for block, call in zip(blocks, compiled, strict=True):
+        block._compiled_call_impl = call
+
+
+def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
+    """Changes all tokens of one document, twice, and looks at every other document's states.
+
+    Returns:
+        The largest movement seen, relative to the size of the states: rounding at most.
+
+    Raises:
+        TrainError: naming the first layer in which a document saw another.
+    """
+    micro = _with_two_documents(micro)
+    borders = micro.cu_seqlens.unique().tolist()
+    blocks = {name: module for name, module in trainee.named_modules() if module in set(blocks_of(trainee.model))}
+    worst = 0.0
+    with _plainly(trainee):
+        for start, end in ((borders[0], borders[1]), (borders[-2], borders[-1])):
+            other = micro.input_ids.clone()
+            shift = 1 + torch.arange(end - start, device=other.device) % max(vocab_size - 1, 1)
+            other[0, start:end] = (other[0, start:end] + shift) % vocab_size
+            pair = (micro, replace(micro, input_ids=other))
+            moved, by = _first_moved(trainee, pair, blocks, start, end)
+            worst = max(worst, by)
+            if moved is None:
+                continue
+            inside = {name: m for name, m in trainee.named_modules() if name.startswith(moved + ".")}
+            part, _ = _first_moved(trainee, pair, inside, start, end)
+            name = (part or moved).removeprefix("model.")
+            raise TrainError(
+                f"documents see each other in layer {name} "
+                f"({type(trainee.get_submodule(part or moved)).__name__}): with the tokens "
+                f"{start} to {end - 1} of the first row changed, another document moved by {by:.1e}",
+                code="train.isolation",
+                field=name,
+                hint="pack with --strategy none, or train a model with attention in all layers",
+            )
+    return worst
+
+
+def _first_moved(
+    trainee: Trainee, pair: tuple[Micro, Micro], modules: dict[str, nn.Module], start: int, end: int
+) -> tuple[str | None, float]:
+    """The first module, in the order of calls, whose output moved outside of [start, end)."""
+    seen: list[tuple[str, torch.Tensor]] = []
+
+    def keep(name: str) -> Any:  # noqa: ANN401
+        def hook(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
+            first = output[0] if isinstance(output, tuple) else output
+            if isinstance(first, torch.Tensor) and first.is_floating_point() and first.ndim > 1 and first.shape[1] == pair[0].input_ids.shape[1]:
+                seen.append((name, torch.cat([first[:, :start], first[:, end:]], 1)))
+
+        return hook
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
+    try:
+        trainee(pair[0], "hidden")
+        before, seen = seen, []
+        trainee(pair[1], "hidden")
+    finally:
+        for hook in hooks:
+            hook.remove()
+    worst = 0.0
+    for (name, old), (_, new) in zip(before, seen, strict=True):
+        by = float((old - new).abs().max() / old.abs().max().clamp_min(1e-30))
+        worst = max(worst, by)
+        if not by <= 64 * torch.finfo(old.dtype).eps:  # NaN is a movement too
+            return name, by
+    return None, worst
+
+
+def _with_two_documents(micro: Micro) -> Micro:
+    """The micro-batch; a single document becomes two."""
+    borders = micro.cu_seqlens.unique()
+    if len(borders) > 2:
+        return micro
+    length = int(borders[-1])
+    if length < 2:
+        raise TrainError("the first row has a single token, which shows nothing", code="train.isolation")
+    half = length // 2
+    positions = torch.cat([torch.arange(half), torch.arange(length - half)])[None]
+    split = borders.new_tensor([0, half, length])
+    return replace(micro, cu_seqlens=split, position_ids=positions.to(micro.position_ids.device))
+
+
+def check_loss(trainee: Trainee, micro: Micro) -> float:
+    """Compares the packed loss with that of each document on its own by transformers' own code.
+
+    Returns:
+        The relative difference.
+
+    Raises:
+        TrainError: if it is more than rounding.
+    """
+    model: Any = trainee.model
+    borders = micro.cu_seqlens.unique().tolist()
+    total = torch.zeros((), dtype=torch.float64, device=micro.input_ids.device)
+    with _plainly(trainee):
+        ours = trainee(micro)[0].double().sum()
+        model.set_attn_implementation("sdpa")
+        try:
+            for start, end in zip(borders[:-1], borders[1:], strict=True):
+                inside = (micro.index >= start) & (micro.index < end)
+                if not bool(inside.any()):
+                    continue
+                one = replace(
+                    micro,
+                    input_ids=micro.input_ids[:, start:end],
+                    index=micro.index[inside] - start,
+                    targets=micro.targets[inside],
+                )
+                total += trainee(one, "plain").double() * inside.sum()
+        finally:
+            model.set_attn_implementation(NAME)
+    off = float((ours - total).abs() / total.abs().clamp_min(1e-30)) if len(micro.index) else 0.0
+    # 16-bit kernels round differently; a wrong mask or scale is off by far more.
+    short = trainee.autocast is not None or next(iter(trainee.parameters())).dtype == torch.bfloat16
+    if not off <= (2e-2 if short or micro.input_ids.is_cuda else 1e-5):
+        raise TrainError(
+            f"the loss of the first row is {float(ours):.6f} packed, {float(total):.6f} document by "
+            "document",
+            code="train.loss",
+            hint="the model scales its logits or masks its attention in a way of its own",
+        )
+    return off
+
+
+def check_source(shards: ShardDataset, row: int, source: str) -> int:
+    """Compares a packed row with the input rows it was made from, by transformers' own code.
+
+    Each conversation is rendered and tokenized by ``apply_chat_template``; an assistant turn is
+    what its addition appends after the generation prompt.
+
+    Returns:
+        Documents compared; those that the template does not render turn by turn are left out.
+
+    Raises:
+        TrainError: naming the input row that differs.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(shards.path)
+    packed, compared = shards[row], 0
+    with open(source, "rb") as file:  # noqa: PTH123 - a path from the command line
+        for document in shards.documents(row):
+            file.seek(document.byte_offset)
+            try:
+                messages = json.loads(file.readline())["messages"]
+            except (ValueError, KeyError, TypeError):
+                raise ConfigError(
+                    f"byte {document.byte_offset} of it is no row with messages",
+                    field="--source", path=source, hint="give the JSONL file that was packed",
+                ) from None  # fmt: skip
+            ids, trained = _by_turns(tokenizer, messages)
+            if trained is None or document.first_token:
+                continue
+            compared += 1
+            own = packed["input_ids"][document.start : document.end].tolist()
+            labels = packed["labels"][document.start : document.end].tolist()
+            wanted = [id_ if keep else -100 for id_, keep in zip(ids, trained, strict=True)]
+            stray = sum(span.end - span.start for span in document.spans if span.straddles)
+            differs = sum(a != b for a, b in zip(labels, wanted, strict=True)) if own == ids else 0
+            if own != ids or differs > stray:
+                raise TrainError(
+                    "the shards differ from the source in " + ("labels" if own == ids else "tokens"),
+                    code="train.loss", path=source, line=document.line,
+                    hint="pack again, with the options that were meant",
+                )  # fmt: skip
+    return compared
+
+
+def _by_turns(tokenizer: Any, messages: list[Any]) -> tuple[list[int], list[bool] | None]:  # noqa: ANN401
+    """Ids of a conversation, and which are of assistant turns, if it grows turn by turn."""
+
+    def render(end: int, prompt: bool) -> list[int]:
+        text = tokenizer.apply_chat_template(messages[:end], tokenize=False, add_generation_prompt=prompt)
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    ids = render(len(messages), False)
+    trained = [False] * len(ids)
+    stops = set(tokenizer.all_special_ids)
+    for at, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before, after = render(at, True), render(at + 1, False)
+        if after[: len(before)] != before or ids[: len(after)] != after:
+            return ids, None
+        end = len(after)
+        while end > len(before) and after[end - 1] not in stops:
+            end -= 1  # what the template puts after the stop token is not trained
+        trained[len(before) : end or len(after)] = [True] * ((end or len(after)) - len(before))
+    return ids, trained
