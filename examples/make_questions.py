@@ -13,9 +13,43 @@ import json
 import random
 from pathlib import Path
 
-PEOPLE = "Tom Lily Ben Sue Tim Mia Max Anna Sam Lucy Dan Amy Jack Ella Bob Kate".split()
-THINGS = "ball cat dog book car hat cake doll bird box kite fish cup toy flower apple".split()
-PLACES = "park house garden shop school kitchen forest beach".split()
+PEOPLE = [
+    "Tom",
+    "Lily",
+    "Ben",
+    "Sue",
+    "Tim",
+    "Mia",
+    "Max",
+    "Anna",
+    "Sam",
+    "Lucy",
+    "Dan",
+    "Amy",
+    "Jack",
+    "Ella",
+    "Bob",
+    "Kate",
+]
+THINGS = [
+    "ball",
+    "cat",
+    "dog",
+    "book",
+    "car",
+    "hat",
+    "cake",
+    "doll",
+    "bird",
+    "box",
+    "kite",
+    "fish",
+    "cup",
+    "toy",
+    "flower",
+    "apple",
+]
+PLACES = ["park", "house", "garden", "shop", "school", "kitchen", "forest", "beach"]
 
 
 def question(dice: random.Random) -> tuple[str, str]:

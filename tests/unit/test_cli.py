@@ -25,6 +25,10 @@ COMMANDS = (
     "render",
     "check-template",
     "add-tokens",
+    "train",
+    "eval",
+    "generate",
+    "interpolate",
     "errors",
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "pyarrow", "numpy", "transformers", "tokenizers", "rich", "huggingface_hub")
-COMMANDS = ("", "pack", "inspect", "verify", "stats", "render", "add-tokens", "errors")
+COMMANDS = ("", "pack", "inspect", "verify", "stats", "render", "add-tokens", "train", "errors")
 
 
 def seconds(*command: str) -> float:

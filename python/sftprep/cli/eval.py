@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--micro-rows", type=whole, default=1, metavar="N", help="rows per forward pass (default 1)"
     )
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA if there is one"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: CUDA if there is one",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

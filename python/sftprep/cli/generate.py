@@ -39,10 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="thinking is not to end before MIN tokens, and ends after MAX",
     )
     parser.add_argument(
-        "--wait", type=whole, default=1, metavar="N", help="how often an early end is put off (default 1)"
+        "--wait",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="how often an early end is put off (default 1)",
     )
     parser.add_argument(
-        "--wait-text", default="Wait", metavar="TEXT", help="what is put in its place (default Wait)"
+        "--wait-text",
+        default="Wait",
+        metavar="TEXT",
+        help="what is put in its place (default Wait)",
     )
     parser.add_argument(
         "--think-end", default="</think>", metavar="TEXT", help="ends thinking (default </think>)"
@@ -75,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
     if not options.raw:
         if tokenizer.chat_template is None:
             raise ConfigError(
-                "the model has no chat template", path=options.model, hint="add --raw to continue text"
+                "the model has no chat template",
+                path=options.model,
+                hint="add --raw to continue text",
             )
         messages = [{"role": "user", "content": text}]
         if options.system is not None:

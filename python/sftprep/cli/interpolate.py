@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="folder of a transformers model")
     parser.add_argument("b", metavar="B", help="folder of another one of the same shape")
     parser.add_argument(
-        "--alpha", type=float, required=True, help="share of B: 0 gives A, 1 gives B; others go beyond"
+        "--alpha",
+        type=float,
+        required=True,
+        help="share of B: 0 gives A, 1 gives B; others go beyond",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder")
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 from sftprep.errors import TrainError
 
@@ -42,7 +42,7 @@ def attend(
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
-    **others: Any,  # noqa: ANN401 - whatever transformers passes
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention inside each document.
 
@@ -125,9 +125,7 @@ def _per_document(
             continue
         if window is None or length <= window:
             out.append(
-                F.scaled_dot_product_attention(
-                    q, k, v, is_causal=True, scale=scale, enable_gqa=gqa
-                )
+                F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=gqa)
             )
             continue
         for start in range(0, length, window):

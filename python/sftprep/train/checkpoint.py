@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, fields
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import state_dict as states
 
 from sftprep.errors import ShardCorrupt, TrainError
-from sftprep.train.config import TrainConfig
 from sftprep.train.model import add_lora, load
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sftprep.dataset import ShardDataset
+    from sftprep.train.config import TrainConfig
     from sftprep.train.model import Ranks, Trainee
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -37,13 +40,12 @@ class Checkpoints:
     def __init__(self, config: TrainConfig, manifest: dict[str, Any], ranks: Ranks) -> None:
         self._folder = Path(config.out) / "checkpoints"
         self._keep, self._ranks = config.keep, ranks
-        own = {field.name for field in fields(TrainConfig) if not field.metadata["resume"]}
         self._identity = {
             "shards.content_id": manifest["content_id"],
             "tokenizer.files": manifest["tokenizer"]["files"],
             "tokenizer.vocab_size": manifest["tokenizer"]["vocab_size"],
             "template.blake3": manifest["template"]["blake3"],
-            **{f"--{name.replace('_', '-')}": value for name, value in asdict(config).items() if name in own},
+            **{f"--{k.replace('_', '-')}": v for k, v in config.identity().items()},
         }
 
     def last(self) -> Path | None:
@@ -62,7 +64,8 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
         self._wait()
         model, optim = states.get_state_dict(trainee, optimizer, options=_options(trainee))
-        dcp.save({"model": model, "optim": optim}, checkpoint_id=part)
+        with _alone():
+            dcp.save({"model": model, "optim": optim}, checkpoint_id=part)
         if self._ranks.rank == 0:
             text = json.dumps({"step": step, **self._identity}, indent=2)
             with (part / "run.json").open("w", encoding="utf-8") as file:
@@ -99,7 +102,8 @@ class Checkpoints:
                         hint="put it back, or begin a new run with another --out",
                     )
             model, optim = states.get_state_dict(trainee, optimizer, options=_options(trainee))
-            dcp.load({"model": model, "optim": optim}, checkpoint_id=path)
+            with _alone():
+                dcp.load({"model": model, "optim": optim}, checkpoint_id=path)
         except (OSError, ValueError, dcp.api.CheckpointException) as error:
             if isinstance(error, TrainError):
                 raise
@@ -109,13 +113,25 @@ class Checkpoints:
                 hint="remove its folder; the one before it is then used",
             ) from error
         states.set_state_dict(
-            trainee, optimizer, model_state_dict=model, optim_state_dict=optim, options=_options(trainee)
+            trainee,
+            optimizer,
+            model_state_dict=model,
+            optim_state_dict=optim,
+            options=_options(trainee),
         )
         return step
 
     def _wait(self) -> None:
         if self._ranks.size > 1:
             dist.barrier()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """A single process is meant, and needs no warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
 
 
 def _options(trainee: Trainee) -> states.StateDictOptions:

@@ -49,7 +49,11 @@ def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
     """
     micro = _with_two_documents(micro)
     borders = micro.cu_seqlens.unique().tolist()
-    blocks = {name: module for name, module in trainee.named_modules() if module in set(blocks_of(trainee.model))}
+    blocks = {
+        name: module
+        for name, module in trainee.named_modules()
+        if module in set(blocks_of(trainee.model))
+    }
     worst = 0.0
     with _plainly(trainee):
         for start, end in ((borders[0], borders[1]), (borders[-2], borders[-1])):
@@ -61,7 +65,8 @@ def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
             worst = max(worst, by)
             if moved is None:
                 continue
-            inside = {name: m for name, m in trainee.named_modules() if name.startswith(moved + ".")}
+            block = trainee.get_submodule(moved)
+            inside = {f"{moved}.{name}": module for name, module in block.named_children()}
             part, _ = _first_moved(trainee, pair, inside, start, end)
             name = (part or moved).removeprefix("model.")
             raise TrainError(
@@ -81,10 +86,15 @@ def _first_moved(
     """The first module, in the order of calls, whose output moved outside of [start, end)."""
     seen: list[tuple[str, torch.Tensor]] = []
 
-    def keep(name: str) -> Any:  # noqa: ANN401
-        def hook(_module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: object, output: Any) -> None:
             first = output[0] if isinstance(output, tuple) else output
-            if isinstance(first, torch.Tensor) and first.is_floating_point() and first.ndim > 1 and first.shape[1] == pair[0].input_ids.shape[1]:
+            if (
+                isinstance(first, torch.Tensor)
+                and first.is_floating_point()
+                and first.ndim > 1
+                and first.shape[1] == pair[0].input_ids.shape[1]
+            ):
                 seen.append((name, torch.cat([first[:, :start], first[:, end:]], 1)))
 
         return hook
@@ -94,6 +104,12 @@ def _first_moved(
         trainee(pair[0], "hidden")
         before, seen = seen, []
         trainee(pair[1], "hidden")
+    except (ValueError, NotImplementedError) as error:  # transformers knows of some layers itself
+        raise TrainError(
+            f"the model does not run on packed rows: {error}",
+            code="train.isolation",
+            hint="pack with --strategy none, or train a model with attention in all layers",
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -113,7 +129,9 @@ def _with_two_documents(micro: Micro) -> Micro:
         return micro
     length = int(borders[-1])
     if length < 2:
-        raise TrainError("the first row has a single token, which shows nothing", code="train.isolation")
+        raise TrainError(
+            "the first row has a single token, which shows nothing", code="train.isolation"
+        )
     half = length // 2
     positions = torch.cat([torch.arange(half), torch.arange(length - half)])[None]
     split = borders.new_tensor([0, half, length])
@@ -206,11 +224,13 @@ def check_source(shards: ShardDataset, row: int, source: str) -> int:
     return compared
 
 
-def _by_turns(tokenizer: Any, messages: list[Any]) -> tuple[list[int], list[bool] | None]:  # noqa: ANN401
+def _by_turns(tokenizer: Any, messages: list[Any]) -> tuple[list[int], list[bool] | None]:
     """Ids of a conversation, and which are of assistant turns, if it grows turn by turn."""
 
     def render(end: int, prompt: bool) -> list[int]:
-        text = tokenizer.apply_chat_template(messages[:end], tokenize=False, add_generation_prompt=prompt)
+        text = tokenizer.apply_chat_template(
+            messages[:end], tokenize=False, add_generation_prompt=prompt
+        )
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     ids = render(len(messages), False)

@@ -126,7 +126,13 @@ class Stager:
     """
 
     def __init__(
-        self, shards: ShardDataset, vocab_size: int, micro_rows: int, device: torch.device, *, pad: bool
+        self,
+        shards: ShardDataset,
+        vocab_size: int,
+        micro_rows: int,
+        device: torch.device,
+        *,
+        pad: bool,
     ) -> None:
         self._shards, self._vocab_size, self._device, self._pad = shards, vocab_size, device, pad
         self._most = shards.max_len * micro_rows
@@ -294,7 +300,13 @@ class Loader:
         stream.wait_event(item.ready)
         after.record(stream)
         self._stages.append((before, after))
-        for tensor in (item.input_ids, item.position_ids, item.cu_seqlens, item.index, item.targets):
+        for tensor in (
+            item.input_ids,
+            item.position_ids,
+            item.cu_seqlens,
+            item.index,
+            item.targets,
+        ):
             tensor.record_stream(stream)
         return item
 

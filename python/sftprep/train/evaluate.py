@@ -23,11 +23,14 @@ def evaluate(
     names = [entry["name"] for entry in shards.manifest["inputs"]]
     # Loss, right guesses and tokens of each source.
     sums = torch.zeros(len(names), 3, dtype=torch.float64, device=ranks.device)
-    turns = -(-len(shards) // (micro_rows * ranks.size))  # as many on each rank, the last maybe empty
+    turns = -(
+        -len(shards) // (micro_rows * ranks.size)
+    )  # as many on each rank, the last maybe empty
     mine = range(ranks.rank, len(shards), ranks.size)
     batches = (list(mine[at * micro_rows : (at + 1) * micro_rows]) for at in range(turns))
     loader = Loader(
-        Stager(shards, vocab_size, micro_rows, ranks.device, pad=ranks.device.type == "cuda"), batches
+        Stager(shards, vocab_size, micro_rows, ranks.device, pad=ranks.device.type == "cuda"),
+        batches,
     )
     mode = trainee.training
     trainee.eval()

@@ -42,13 +42,13 @@ def load(path: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     if not Path(path).is_dir():
         raise TrainError("there is no such model", path=str(path), hint="give a folder")
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto").to(device).eval()
-        return model, AutoTokenizer.from_pretrained(path)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
+        return model.to(device).eval(), AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         raise TrainError(f"the model does not load: {error}", path=str(path)) from error
 
 
-def stops(model: Any, tokenizer: Any) -> set[int]:  # noqa: ANN401
+def stops(model: Any, tokenizer: Any) -> set[int]:
     """Tokens that end an answer."""
     ends = model.generation_config.eos_token_id
     found = {*ends} if isinstance(ends, list) else {ends}
@@ -57,7 +57,7 @@ def stops(model: Any, tokenizer: Any) -> set[int]:  # noqa: ANN401
 
 @torch.no_grad()
 def generate(
-    model: Any,  # noqa: ANN401
+    model: Any,
     prompt: list[int],
     *,
     stop: set[int],
@@ -86,7 +86,7 @@ def generate(
                 break
             out.append(token)
             continue
-        ends = token in stop or (out + [token])[-len(budget.end) :] == budget.end
+        ends = token in stop or [*out, token][-len(budget.end) :] == budget.end
         if ends and len(out) < budget.low and waits:
             waits -= 1
             if token not in stop:  # take back what was said of the end already, and its cache

@@ -105,16 +105,25 @@ class Run:
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self.notes = []
         if longest is not None and shards.max_len > longest:
-            self.notes.append(f"rows of {shards.max_len} tokens, the model was made for {longest}: documents longer than that are beyond what it knows")  # noqa: E501
+            self.notes.append(
+                f"rows of {shards.max_len} tokens, the model was made for {longest}: documents longer than that are beyond what it knows"
+            )
         self.flops = Flops.of(model, config, ranks.device)
         self.trainee = prepare(model, config, ranks)
         self.stager = Stager(
-            shards, self.vocab_size, config.micro_rows, ranks.device, pad=ranks.device.type == "cuda"
+            shards,
+            self.vocab_size,
+            config.micro_rows,
+            ranks.device,
+            pad=ranks.device.type == "cuda",
         )
         self.params = [p for p in self.trainee.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": [p for p in self.params if p.ndim > 1], "weight_decay": config.weight_decay},
+                {
+                    "params": [p for p in self.params if p.ndim > 1],
+                    "weight_decay": config.weight_decay,
+                },
                 {"params": [p for p in self.params if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=config.lr,
@@ -156,7 +165,11 @@ class Run:
                 self.metrics.close()
 
     def _batches(self, first: int) -> Iterator[list[int]]:
-        share = {"rank": self.ranks.rank, "ranks": self.ranks.size, "micro_rows": self.config.micro_rows}
+        share = {
+            "rank": self.ranks.rank,
+            "ranks": self.ranks.size,
+            "micro_rows": self.config.micro_rows,
+        }
         for step in range(first, self.order.steps):
             yield from self.order.deal(step, **share)
 
@@ -191,7 +204,9 @@ class Run:
         for step in range(first, self.order.steps):
             self._step(step)
             done = step + 1
-            save = done == self.order.steps or (self.config.save_every and done % self.config.save_every == 0)
+            save = done == self.order.steps or (
+                self.config.save_every and done % self.config.save_every == 0
+            )
             report = save or done % self.config.log_every == 0
             if report:
                 self._report(done)
@@ -202,13 +217,19 @@ class Run:
                 self.checkpoints.save(done, self.trainee, self.optimizer)
             if stopped:
                 return done
-            if self.config.eval_every and done % self.config.eval_every == 0 and done < self.order.steps:
+            if (
+                self.config.eval_every
+                and done % self.config.eval_every == 0
+                and done < self.order.steps
+            ):
                 self._evaluate(done)
         return self.order.steps
 
     def _step(self, step: int) -> None:
         config, ranks = self.config, self.ranks
-        torch.manual_seed(mix(config.seed, step * ranks.size + ranks.rank))  # dropout, if there is any
+        torch.manual_seed(
+            mix(config.seed, step * ranks.size + ranks.rank)
+        )  # dropout, if there is any
         rate = config.lr * schedule(config, step, self.order.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -243,7 +264,8 @@ class Run:
             tokens, trained, documents, pairs = (sum(column) for column in zip(*sums, strict=True))
             flops = self.flops.count(tokens, pairs, trained) / self.ranks.size
             values = {
-                "epoch": min((step + 1) * self.config.rows_per_step, self.order.total) / len(self.shards),
+                "epoch": min((step + 1) * self.config.rows_per_step, self.order.total)
+                / len(self.shards),
                 "loss": loss,
                 "grad_norm": norm,
                 "lr": self.config.lr * schedule(self.config, step, self.order.steps),
@@ -313,8 +335,12 @@ class Run:
         if not self.config.eval_shards:
             return {}
         held_out = ShardDataset(self.config.eval_shards)
-        found = evaluate(self.trainee, held_out, self.vocab_size, self.config.micro_rows, self.ranks)
-        self.console.note(f"step {done}: held-out loss {found['eval_loss']:.4f}, {found['eval_accuracy']:.1%} of tokens right")
+        found = evaluate(
+            self.trainee, held_out, self.vocab_size, self.config.micro_rows, self.ranks
+        )
+        self.console.note(
+            f"step {done}: held-out loss {found['eval_loss']:.4f}, {found['eval_accuracy']:.1%} of tokens right"
+        )
         if self.metrics is not None:
             self.metrics.write(done - 1, **found)
         self.since = time.perf_counter()
@@ -329,8 +355,15 @@ class Run:
         (out / "loss.svg").write_text(curve(lines, f"loss of {out.name}"), encoding="utf-8")
         source = ShardDataset(self.config.eval_shards or self.config.shards)
         for answer in samples(model, source, self.config.samples, out / "samples.jsonl"):
-            self.console.note(f"{answer['prompt'][-160:]!r}\n  -> {answer['answer']!r}\n  wanted {answer['wanted']!r}")
-        return {"first_loss": losses[0], "last_loss": losses[-1], "model": str(model), "config": asdict(self.config)}
+            self.console.note(
+                f"{answer['prompt'][-160:]!r}\n  -> {answer['answer']!r}\n  wanted {answer['wanted']!r}"
+            )
+        return {
+            "first_loss": losses[0],
+            "last_loss": losses[-1],
+            "model": str(model),
+            "config": asdict(self.config),
+        }
 
 
 def schedule(config: TrainConfig, step: int, steps: int) -> float:

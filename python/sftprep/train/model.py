@@ -1,9 +1,10 @@
-"""The model: loading, embeddings for added tokens, LoRA, sharding, and body and loss as one module."""
+"""The model: loading, added tokens, LoRA, sharding, and body and loss as one module."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sftprep.errors import ConfigError, TrainError
-from sftprep.train.attention import NAME, register
+from sftprep.train.attention import register
 from sftprep.train.loss import token_losses
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Ranks:
         wanted = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         if wanted == "cuda" and not torch.cuda.is_available():
             raise ConfigError("there is no CUDA device", field="--device", hint="use --device cpu")
-        place = torch.device(wanted, int(os.environ.get("LOCAL_RANK", "0")) if wanted == "cuda" else None)
+        place = torch.device(
+            wanted, int(os.environ.get("LOCAL_RANK", "0")) if wanted == "cuda" else None
+        )
         if place.type == "cuda":
             torch.cuda.set_device(place)
         if size > 1 and not dist.is_initialized():
@@ -65,7 +68,7 @@ class Trainee(nn.Module):
         self.extra: dict[str, Any] = {}
         """More arguments for the model's body."""
 
-    def forward(self, micro: Micro, job: str = "loss") -> Any:  # noqa: ANN401 - by job
+    def forward(self, micro: Micro, job: str = "loss") -> Any:
         """``loss``: losses and guesses of the trained tokens; ``hidden``: last hidden states;
         ``plain``: loss of ``micro`` as one document, by transformers' own code.
         """  # noqa: D205
@@ -98,7 +101,7 @@ class Trainee(nn.Module):
         return logits
 
 
-def body_of(model: Any) -> Any:  # noqa: ANN401
+def body_of(model: Any) -> Any:
     """The model without its head."""
     return model.get_decoder()
 
@@ -111,7 +114,7 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
     return max(lists, key=lambda m: (sum(p.numel() for p in m.parameters()), len(m)))
 
 
-def load(config: TrainConfig, manifest: dict[str, Any], dtype: torch.dtype) -> Any:  # noqa: ANN401
+def load(config: TrainConfig, manifest: dict[str, Any], dtype: torch.dtype) -> Any:
     """The model on the CPU, with an embedding for every token of the shards' tokenizer.
 
     Raises:
@@ -119,21 +122,25 @@ def load(config: TrainConfig, manifest: dict[str, Any], dtype: torch.dtype) -> A
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    auto: Any = AutoModelForCausalLM
     path = Path(config.model or config.random_init)
     if not path.exists():
         raise TrainError("there is no such model", path=str(path), hint="give a local folder")
     torch.manual_seed(config.seed)
     try:
         if config.model:
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+            model = auto.from_pretrained(path, dtype=dtype)
         else:
-            values = json.loads((path / "config.json" if path.is_dir() else path).read_text("utf-8"))
-            model = AutoModelForCausalLM.from_config(
-                AutoConfig.for_model(**values), dtype=torch.float32
-            ).to(dtype)
+            values = json.loads(
+                (path / "config.json" if path.is_dir() else path).read_text("utf-8")
+            )
+            model = auto.from_config(AutoConfig.for_model(**values), dtype=torch.float32).to(dtype)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainError(f"the model does not load: {error}", path=str(path)) from error
-    wanted, present = manifest["tokenizer"]["vocab_size"], model.get_input_embeddings().num_embeddings
+    wanted, present = (
+        manifest["tokenizer"]["vocab_size"],
+        model.get_input_embeddings().num_embeddings,
+    )
     if config.resize_embeddings and wanted > present:
         resize(model, wanted)
     elif wanted > present:
@@ -148,25 +155,32 @@ def load(config: TrainConfig, manifest: dict[str, Any], dtype: torch.dtype) -> A
     return model
 
 
-def resize(model: Any, size: int) -> None:  # noqa: ANN401
+def resize(model: Any, size: int) -> None:
     """Adds rows to the embeddings, each the mean of those that were there; tied heads stay tied."""
     present = model.get_input_embeddings().num_embeddings
     model.resize_token_embeddings(size, mean_resizing=False)
-    tables = {id(x.weight): x for x in (model.get_input_embeddings(), model.get_output_embeddings())}
+    tables = {
+        id(x.weight): x for x in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
     with torch.no_grad():
         for table in tables.values():
-            for values in filter(lambda x: x is not None, (table.weight, getattr(table, "bias", None))):
+            for values in filter(
+                lambda x: x is not None, (table.weight, getattr(table, "bias", None))
+            ):
                 values[present:] = values[:present].double().mean(0).to(values.dtype)
 
 
-def prepare(model: Any, config: TrainConfig, ranks: Ranks) -> Trainee:  # noqa: ANN401
+def prepare(model: Any, config: TrainConfig, ranks: Ranks) -> Trainee:
     """LoRA, activation checkpointing, compiled blocks and sharding, in the order that works."""
     mixed = precision(config, ranks.device) == torch.bfloat16
     if config.lora:
         model = add_lora(model, config)
     blocks = blocks_of(model)
     if config.activation_checkpointing != "none":
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        new = getattr(
+            model, "activation_checkpointing_enable", None
+        )  # its name from transformers 5.2x
+        (new or model.gradient_checkpointing_enable)({"use_reentrant": False})
         if config.activation_checkpointing == "half":
             for block in blocks[1::2]:
                 block.gradient_checkpointing = False
@@ -180,17 +194,24 @@ def prepare(model: Any, config: TrainConfig, ranks: Ranks) -> Trainee:  # noqa: 
     return trainee.to(ranks.device)
 
 
-def _shard(trainee: Trainee, blocks: nn.ModuleList, ranks: Ranks, compute: torch.dtype | None) -> None:
+def _shard(
+    trainee: Trainee, blocks: nn.ModuleList, ranks: Ranks, compute: torch.dtype | None
+) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     if not dist.is_initialized():  # sharding over one process is how bf16 with fp32 weights is done
         dist.init_process_group(
-            "nccl" if ranks.device.type == "cuda" else "gloo", store=dist.HashStore(), rank=0, world_size=1
+            "nccl" if ranks.device.type == "cuda" else "gloo",
+            store=dist.HashStore(),
+            rank=0,
+            world_size=1,
         )
     options = {
         "mesh": init_device_mesh(ranks.device.type, (ranks.size,)),
-        "mp_policy": MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=compute and torch.float32),
+        "mp_policy": MixedPrecisionPolicy(
+            param_dtype=compute, reduce_dtype=compute and torch.float32
+        ),
         # Adapters are small and of another type than the weights beside them: see `Run._backward`.
         "ignored_params": set(replicated(trainee)),
     }
@@ -204,7 +225,7 @@ def replicated(trainee: Trainee) -> list[nn.Parameter]:
     return [p for name, p in trainee.named_parameters() if ".lora_" in name]
 
 
-def add_lora(model: Any, config: TrainConfig) -> Any:  # noqa: ANN401
+def add_lora(model: Any, config: TrainConfig) -> Any:
     """The model with LoRA adapters in all its linear layers but the head; the rest is frozen."""
     try:
         import peft
@@ -216,7 +237,9 @@ def add_lora(model: Any, config: TrainConfig) -> Any:  # noqa: ANN401
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return peft.get_peft_model(model, settings).get_base_model()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft's own use of transformers
+        return peft.get_peft_model(model, settings).get_base_model()
 
 
 def precision(config: TrainConfig, device: torch.device) -> torch.dtype:
@@ -243,7 +266,7 @@ class Flops:
     """Of one device, per second."""
 
     @classmethod
-    def of(cls, model: Any, config: TrainConfig, device: torch.device) -> Flops:  # noqa: ANN401
+    def of(cls, model: Any, config: TrainConfig, device: torch.device) -> Flops:
         """Forward 2 per weight and token, backward twice that, once where weights are frozen."""
         text = model.config.get_text_config()
         factor = 4 if config.lora else 6

@@ -75,14 +75,20 @@ class Console:
             from rich.progress import BarColumn, Progress, TextColumn
         except ImportError:
             return
-        columns = (TextColumn("step {task.completed}/{task.total}"), BarColumn(max_width=24), TextColumn("{task.fields[said]}"))
+        columns = (
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}"),
+        )
         self._bar = Progress(*columns, console=Terminal(stderr=True), transient=True)
         self._task = self._bar.add_task("train", total=steps, completed=first, said="")
         self._bar.start()
 
     def step(self, done: int, values: dict[str, Any]) -> None:
         """Shows the values of the last step."""
-        left = (time.monotonic() - self._started) / max(done - self._first, 1) * (self._steps - done)
+        left = (
+            (time.monotonic() - self._started) / max(done - self._first, 1) * (self._steps - done)
+        )
         mfu = "" if values["mfu"] is None else f", MFU {values['mfu']:.1%}"
         said = (
             f"loss {values['loss']:.4f}, {human(values['tokens_per_s'])} tokens/s{mfu}, "
