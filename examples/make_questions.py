@@ -1,4 +1,4 @@
-"""Makes reading questions, as JSON Lines: who of two has what, where, in the words of small children.
+"""Makes reading questions as JSON Lines: who of two has what, or is where.
 
     make_questions.py OUT.jsonl [--count 4500] [--seed 0] [--skip OTHER.jsonl]
 

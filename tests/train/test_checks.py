@@ -92,11 +92,18 @@ def test_linear_attention_without_borders_is_refused(
     """Qwen3-Next mixes gated delta nets, which run over the whole row, with attention."""
     path = tmp_path / "next.json"
     more = {
-        "model_type": "qwen3_next", "num_hidden_layers": 2, "num_experts": 2, "num_experts_per_tok": 1,
-        "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16, "decoder_sparse_step": 1,
-        "linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8, "layer_types": ["linear_attention", "full_attention"],
-    }  # fmt: skip
+        "model_type": "qwen3_next",
+        "num_hidden_layers": 2,
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "layer_types": ["linear_attention", "full_attention"],
+    }
     path.write_text(json.dumps(SIZES | more))
     with pytest.raises(TrainError, match="does not run on packed rows") as caught:
         run(options, random_init=str(path), dtype="fp32")

@@ -38,10 +38,20 @@ def whole(configs: dict[str, Path], shards: Path, tmp_path_factory: pytest.TempP
     """Options of a run, and the uninterrupted run itself, in fp32 with dropout."""
     folder = tmp_path_factory.mktemp("whole")
     options = {
-        "random_init": str(configs["llama"]), "shards": str(shards), "dtype": "fp32", "device": "cpu",
-        "rows_per_step": 4, "steps": 7, "lr": 1e-2, "samples": 0, "quiet": True, "save_every": 2,
-        "weight_decay": 0.1, "log_every": 3, "clip": 0.5,
-    }  # fmt: skip
+        "random_init": str(configs["llama"]),
+        "shards": str(shards),
+        "dtype": "fp32",
+        "device": "cpu",
+        "rows_per_step": 4,
+        "steps": 7,
+        "lr": 1e-2,
+        "samples": 0,
+        "quiet": True,
+        "save_every": 2,
+        "weight_decay": 0.1,
+        "log_every": 3,
+        "clip": 0.5,
+    }
     run(options, out=str(folder))
     return options, folder
 
@@ -158,7 +168,7 @@ def test_ranks_do_not_matter(whole: Any, shards: Path, tmp_path: Path, lora: int
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"lr": 2e-2}, "--lr was 0.01 when the checkpoint was saved, now 0.02"),
+        ({"lr": 2e-2}, "--lr was 0.01 at the checkpoint, now it is 0.02"),
         ({"rows_per_step": 8}, "--rows-per-step was 4"),
         ({"shards": "other"}, "shards.content_id was"),
     ],

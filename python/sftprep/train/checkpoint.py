@@ -95,7 +95,7 @@ class Checkpoints:
             for name, value in self._identity.items():
                 if saved.get(name) != value:
                     raise TrainError(
-                        f"{name} was {saved.get(name)!r} when the checkpoint was saved, now {value!r}",
+                        f"{name} was {saved.get(name)!r} at the checkpoint, now it is {value!r}",
                         code="train.changed",
                         path=str(path),
                         field=name,

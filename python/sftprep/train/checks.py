@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,7 +73,7 @@ def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
             raise TrainError(
                 f"documents see each other in layer {name} "
                 f"({type(trainee.get_submodule(part or moved)).__name__}): with the tokens "
-                f"{start} to {end - 1} of the first row changed, another document moved by {by:.1e}",
+                f"{start} to {end - 1} of the row changed, another document moved by {by:.1e}",
                 code="train.isolation",
                 field=name,
                 hint="pack with --strategy none, or train a model with attention in all layers",
@@ -154,7 +155,7 @@ def check_loss(trainee: Trainee, micro: Micro) -> float:
         ours = trainee(micro)[0].double().sum()
         model.set_attn_implementation("sdpa")
         try:
-            for start, end in zip(borders[:-1], borders[1:], strict=True):
+            for start, end in pairwise(borders):
                 inside = (micro.index >= start) & (micro.index < end)
                 if not bool(inside.any()):
                     continue
@@ -172,8 +173,7 @@ def check_loss(trainee: Trainee, micro: Micro) -> float:
     short = trainee.autocast is not None or next(iter(trainee.parameters())).dtype == torch.bfloat16
     if not off <= (2e-2 if short or micro.input_ids.is_cuda else 1e-5):
         raise TrainError(
-            f"the loss of the first row is {float(ours):.6f} packed, {float(total):.6f} document by "
-            "document",
+            f"the loss of a row is {float(ours):.6f}, but {float(total):.6f} document by document",
             code="train.loss",
             hint="the model scales its logits or masks its attention in a way of its own",
         )
@@ -217,7 +217,7 @@ def check_source(shards: ShardDataset, row: int, source: str) -> int:
             differs = sum(a != b for a, b in zip(labels, wanted, strict=True)) if own == ids else 0
             if own != ids or differs > stray:
                 raise TrainError(
-                    "the shards differ from the source in " + ("labels" if own == ids else "tokens"),
+                    f"the shards differ from the source in {'labels' if own == ids else 'tokens'}",
                     code="train.loss", path=source, line=document.line,
                     hint="pack again, with the options that were meant",
                 )  # fmt: skip

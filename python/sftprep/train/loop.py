@@ -102,34 +102,17 @@ class Run:
             raise ConfigError(f"{config.epochs} epochs are no whole row", field="--epochs")
         model = load(config, shards.manifest, stored(config, ranks.device))
         self.vocab_size = model.get_input_embeddings().num_embeddings
-        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        self.notes = []
-        if longest is not None and shards.max_len > longest:
-            self.notes.append(
-                f"rows of {shards.max_len} tokens, the model was made for {longest}: documents longer than that are beyond what it knows"
-            )
         self.flops = Flops.of(model, config, ranks.device)
         self.trainee = prepare(model, config, ranks)
-        self.stager = Stager(
-            shards,
-            self.vocab_size,
-            config.micro_rows,
-            ranks.device,
-            pad=ranks.device.type == "cuda",
-        )
+        on_cuda = ranks.device.type == "cuda"
+        self.stager = Stager(shards, self.vocab_size, config.micro_rows, ranks.device, pad=on_cuda)
         self.params = [p for p in self.trainee.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": [p for p in self.params if p.ndim > 1],
-                    "weight_decay": config.weight_decay,
-                },
-                {"params": [p for p in self.params if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=config.lr,
-            betas=(0.9, config.beta2),
-            fused=True,
-        )
+        groups = [
+            {"params": [p for p in self.params if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in self.params if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        betas = (0.9, config.beta2)
+        self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=betas, fused=True)
         self.checkpoints = Checkpoints(config, shards.manifest, ranks)
         self.stop = False
         self.pending: list[tuple[int, torch.Tensor, torch.Tensor]] = []
@@ -190,7 +173,6 @@ class Run:
     def _describe(self, checked: str, first: int) -> None:
         trained = sum(p.numel() for p in self.params)
         for line in (
-            *self.notes,
             f"{len(self.shards):,} rows of at most {self.shards.max_len:,} tokens, "
             f"{self.order.steps:,} steps of {self.config.rows_per_step} rows"
             + (f", from step {first:,}" if first else ""),
@@ -239,7 +221,7 @@ class Run:
             micro = next(self.loader)
             losses, _ = self.trainee(micro)
             loss = (losses if micro.weights is None else losses * micro.weights).sum()
-            # Gradients are averaged over ranks, hence times their number; known without asking them.
+            # Gradients are averaged over ranks, hence times their number.
             (loss * (ranks.size / max(trained, 1))).backward()
             total += loss.detach()
         if ranks.size > 1:
@@ -263,9 +245,9 @@ class Run:
             sums = [self.shards.sums(row) for row in self.order.rows(step)]
             tokens, trained, documents, pairs = (sum(column) for column in zip(*sums, strict=True))
             flops = self.flops.count(tokens, pairs, trained) / self.ranks.size
+            read_so_far = min((step + 1) * self.config.rows_per_step, self.order.total)
             values = {
-                "epoch": min((step + 1) * self.config.rows_per_step, self.order.total)
-                / len(self.shards),
+                "epoch": read_so_far / len(self.shards),
                 "loss": loss,
                 "grad_norm": norm,
                 "lr": self.config.lr * schedule(self.config, step, self.order.steps),
@@ -294,8 +276,8 @@ class Run:
                 sources = self._sources(step)
                 self.metrics.write(step, event="spike", value=loss, mean=mean, sources=sources)
                 self.console.note(
-                    f"step {step + 1}: loss {loss:.4f} after a mean of {mean:.4f}; its rows were made "
-                    f"of {', '.join(sources[:5])}" + (" ..." if sources[5:] else "")
+                    f"step {step + 1}: loss {loss:.4f} after a mean of {mean:.4f}; its rows are "
+                    f"made of {', '.join(sources[:5])}" + (" ..." if sources[5:] else "")
                 )
         self.recent.append(loss)
 
@@ -309,8 +291,7 @@ class Run:
             f"{values['grad_norm']}; its rows were made of {', '.join(sources[:5])}",
             code="train.diverged",
             path=self.config.out,
-            hint="lower --lr or lengthen --warmup, and go on from the last checkpoint with --resume "
-            "in a new --out; look at these rows",
+            hint="look at these rows; begin again with a lower --lr or a longer --warmup",
         )
 
     def _sources(self, step: int) -> list[str]:
@@ -339,7 +320,8 @@ class Run:
             self.trainee, held_out, self.vocab_size, self.config.micro_rows, self.ranks
         )
         self.console.note(
-            f"step {done}: held-out loss {found['eval_loss']:.4f}, {found['eval_accuracy']:.1%} of tokens right"
+            f"step {done}: held-out loss {found['eval_loss']:.4f}, "
+            f"{found['eval_accuracy']:.1%} of tokens right"
         )
         if self.metrics is not None:
             self.metrics.write(done - 1, **found)
@@ -356,7 +338,8 @@ class Run:
         source = ShardDataset(self.config.eval_shards or self.config.shards)
         for answer in samples(model, source, self.config.samples, out / "samples.jsonl"):
             self.console.note(
-                f"{answer['prompt'][-160:]!r}\n  -> {answer['answer']!r}\n  wanted {answer['wanted']!r}"
+                f"{answer['prompt'][-160:]!r}\n  -> {answer['answer']!r}\n"
+                f"  wanted {answer['wanted']!r}"
             )
         return {
             "first_loss": losses[0],

@@ -14,9 +14,9 @@ from sftprep.progress import human
 
 
 class Metrics:
-    """``metrics.jsonl``: one object per step, evaluation or event; lines after ``step`` are dropped.
+    """``metrics.jsonl``: one object per step, evaluation or event.
 
-    They are of a process that went on after its last checkpoint, and are made again.
+    Lines from ``step`` on, of a process that went on after its last checkpoint, are made again.
     """
 
     def __init__(self, folder: Path, step: int, *, tensorboard: bool) -> None:
@@ -141,9 +141,9 @@ def curve(lines: list[dict[str, Any]], title: str) -> str:
         y, x = low + (high - low) * part / 4, last * part / 4
         (left, height), (across, _) = place(0, y), place(x, 0)
         marks += [
-            f'<line x1="{left}" y1="{height:.1f}" x2="{_WIDTH - _EDGE}" y2="{height:.1f}" stroke="#ddd"/>',
+            f'<path d="M{left} {height:.1f}H{_WIDTH - _EDGE}" stroke="#ddd"/>',
             f'<text x="{left - 8}" y="{height + 4:.1f}" text-anchor="end">{y:.2f}</text>',
-            f'<text x="{across:.1f}" y="{_HEIGHT - _EDGE + 20}" text-anchor="middle">{x:.0f}</text>',
+            f'<text x="{across:.1f}" y="{_HEIGHT - 36}" text-anchor="middle">{x:.0f}</text>',
         ]
     dots = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#d95f02"><title>eval</title></circle>'
