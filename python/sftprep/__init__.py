@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         __version__,
         plan_packs,
     )
-    from sftprep.api import PackReport, pack
+    from sftprep.api import PackReport, go_on, pack
     from sftprep.config import PackConfig
     from sftprep.dataset import ShardDataset
     from sftprep.errors import (
@@ -85,6 +85,7 @@ __all__ = [
     "TracedText",
     "TrainError",
     "__version__",
+    "go_on",
     "pack",
     "plan_packs",
 ]
@@ -108,6 +109,7 @@ _CORE = (
 _HOME = {
     **dict.fromkeys(_CORE, "sftprep._core"),
     "PackReport": "sftprep.api",
+    "go_on": "sftprep.api",
     "pack": "sftprep.api",
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",

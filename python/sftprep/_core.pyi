@@ -29,6 +29,7 @@ __all__ = [
     "codes",
     "default_config",
     "explain",
+    "kill_points",
     "plan_packs",
     "read_manifest",
     "span_kinds",
@@ -441,7 +442,7 @@ class PackPlan:
 class PackJob:
     """A run on threads of its own; nothing in it calls Python."""
 
-    def __new__(cls, json: str) -> PackJob: ...
+    def __new__(cls, json: str, phase: str = "all", index: int = 0, of: int = 1) -> PackJob: ...
     def poll(self, seconds: float) -> str:
         """Waits until the run is done, at most that long; returns a snapshot as JSON."""
 
@@ -496,6 +497,9 @@ def verify(path: str | PathLike[str], *, full: bool = True) -> str:
     Raises:
         ShardError: if there is no dataset, or a newer version wrote it.
     """
+
+def kill_points() -> list[str]:
+    """Names of the places at which a test can end a run."""
 
 def read_manifest(path: str | PathLike[str]) -> str:
     """The checked manifest of a dataset as JSON.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from sftprep import _core, hub
 from sftprep.config import (
@@ -15,6 +15,7 @@ from sftprep.config import (
     Dropped,
     Format,
     History,
+    OutputConfig,
     Overlong,
     PackConfig,
     Parts,
@@ -65,6 +66,8 @@ class PackOptions(TypedDict, total=False):
     reject_excerpts: bool
     dry_run: bool
     threads: int
+    task_bytes: int
+    resume: bool
 
 
 def pack(
@@ -75,6 +78,7 @@ def pack(
     max_len: int | None = None,
     config: PackConfig | Mapping[str, Any] | PathLike | None = None,
     progress: Callable[[Progress], object] | bool | None = None,
+    task: tuple[int, int] | None = None,
     **options: Unpack[PackOptions],
 ) -> PackReport:
     """Packs files of conversations into labelled, memory-mappable shards.
@@ -89,6 +93,8 @@ def pack(
             configuration or a manifest. Arguments win over it.
         progress: ``True`` draws on standard error; a function is called with a
             :class:`Progress` about ten times a second.
+        task: ``(i, n)`` does only part ``i`` (from 1) of ``n`` of the first phase; when all parts
+            are done, by whichever processes, :func:`go_on` does the other phases.
         **options: Every other option, named as in :class:`PackOptions`.
 
     Returns:
@@ -112,27 +118,67 @@ def pack(
     }
     flags = nest({key: value for key, value in given.items() if value is not None})
     resolved = merge(_base(config), flags)
+    phase = "all" if task is None else "map"
     if callable(progress):
-        return run(resolved, progress)
+        return run(resolved, progress, phase, task)
     with choose(quiet=not progress) as display:
-        return run(resolved, display.update)
+        return run(resolved, display.update, phase, task)
 
 
-def run(config: PackConfig, on_progress: Callable[[Progress], object]) -> PackReport:
+def go_on(
+    out: PathLike,
+    phase: Literal["plan", "write", "commit"],
+    *,
+    task: tuple[int, int] | None = None,
+    threads: int = 0,
+    progress: Callable[[Progress], object] | bool | None = None,
+) -> PackReport:
+    """Does the next phase of a run that was started with ``pack(..., task=(i, n))``.
+
+    Args:
+        out: Output folder of that run; its options are kept there.
+        phase: ``plan`` when all parts of the first phase are done, then ``write``, which has parts
+            of its own, and ``commit`` when those are done.
+        task: ``(i, n)``: part ``i`` (from 1) of ``n`` of ``write``; all of it by default.
+        threads: Worker threads (0: all cores).
+        progress: As for :func:`pack`.
+
+    Raises:
+        RunError: if the phase before is not finished.
+        OutputError: if the output cannot be written.
+    """
+    config = PackConfig(output=OutputConfig(dir=os.fspath(out), threads=threads))
+    if callable(progress):
+        return run(config, progress, phase, task)
+    with choose(quiet=not progress) as display:
+        return run(config, display.update, phase, task)
+
+
+def run(
+    config: PackConfig,
+    on_progress: Callable[[Progress], object],
+    phase: str = "all",
+    task: tuple[int, int] | None = None,
+) -> PackReport:
     """Runs a job to its end; a keyboard interrupt cancels it and is raised again.
 
     Args:
         config: The options.
         on_progress: Called with a snapshot about ten times a second.
+        phase: ``all``, or one of ``map``, ``plan``, ``write`` and ``commit``.
+        task: Which part (from 1) of how many.
 
     Raises:
         SftprepError: as :func:`pack`.
     """
     name = config.template.tokenizer
-    local = hub.resolve(name)
+    local = hub.resolve(name) if name else name
     if local != name:
         config = merge(config, {"template": {"tokenizer": local}})
-    job = _core.PackJob(config.to_json())
+    number, of = task or (1, 1)
+    if not 1 <= number <= of:
+        raise ConfigError(f"there is no part {number} of {of}", field="task")
+    job = _core.PackJob(config.to_json(), phase, number - 1, of)
     try:
         while True:
             snapshot = Progress.from_dict(json.loads(job.poll(_POLL_SECONDS)))
@@ -222,6 +268,12 @@ class PackReport:
     """Seconds per phase."""
     date: str = ""
     """Date that the template saw."""
+    phase: str = ""
+    """The phase, if this is the report of one: map, plan or write."""
+    parts_done: int = 0
+    """Tasks or shards that this process did, or found done."""
+    parts: int = 0
+    """Tasks or shards of the whole run."""
 
     @classmethod
     def from_json(cls, text: str, config: PackConfig) -> PackReport:
@@ -274,4 +326,4 @@ def _base(config: PackConfig | Mapping[str, Any] | PathLike | None) -> PackConfi
     return merge(PackConfig(), read_file(Path(config)))
 
 
-__all__ = ["PackOptions", "PackReport", "SourceReport", "pack", "run"]
+__all__ = ["PackOptions", "PackReport", "SourceReport", "go_on", "pack", "run"]

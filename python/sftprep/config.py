@@ -125,6 +125,10 @@ class OutputConfig:
     """Plan and count only; write nothing."""
     threads: int = 0
     """Worker threads (0: all cores)."""
+    task_bytes: int = 0
+    """Bytes of input per task, rounded up to a power of two (0: chosen from the inputs' sizes)."""
+    resume: bool = False
+    """Go on with what a run with the same options left."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

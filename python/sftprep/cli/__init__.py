@@ -18,6 +18,7 @@ from sftprep.cli import (
     add_tokens,
     audit,
     check_template,
+    commit,
     errors,
     eval,
     explain,
@@ -25,10 +26,12 @@ from sftprep.cli import (
     inspect,
     interpolate,
     pack,
+    plan,
     render,
     stats,
     train,
     verify,
+    write,
 )
 from sftprep.errors import InternalError, SftprepError
 
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 _COMMANDS: dict[str, ModuleType] = {
     "pack": pack,
+    "plan": plan,
+    "write": write,
+    "commit": commit,
     "inspect": inspect,
     "explain": explain,
     "verify": verify,

@@ -33,6 +33,14 @@ def whole(text: str) -> int:
     return number
 
 
+def task(text: str) -> tuple[int, int]:
+    """``I/N``: part I, counted from 1, of N."""
+    number, slash, of = text.partition("/")
+    if slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
+        return int(number), int(of)
+    raise argparse.ArgumentTypeError(f"{text!r} is not of the form I/N with I from 1 to N")
+
+
 def pair(text: str) -> tuple[str, str]:
     """``KEY=VALUE``."""
     key, equals, value = text.partition("=")

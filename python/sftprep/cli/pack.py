@@ -24,6 +24,7 @@ examples:
   zcat chat.jsonl.gz | sftprep pack - --tokenizer model/ --max-len 8192 --out packs/
   sftprep pack alpaca.json --tokenizer gpt2/ --chat-template alpaca --out packs/
   sftprep pack chat.jsonl --tokenizer model/ --out packs/ --dry-run --limit 1000
+  sftprep pack big/ --tokenizer model/ --out packs/ --resume
   sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
 
@@ -109,6 +110,25 @@ def _add_run(group: argparse._ActionsContainer) -> None:
         "--threads", type=types.whole, metavar="N", help="worker threads (default 0: all cores)"
     )
     group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what a run with the same options left when it was killed or failed",
+    )
+    group.add_argument(
+        "--task",
+        type=types.task,
+        metavar="I/N",
+        help="only part I of N of the reading and tokenizing, beside other processes; then come "
+        "`sftprep plan`, `sftprep write` and `sftprep commit`",
+    )
+    group.add_argument(
+        "--task-size",
+        dest="task_bytes",
+        type=types.size,
+        metavar="SIZE",
+        help="bytes of input that are done or lost together (default: 64MiB, more for large jobs)",
+    )
+    group.add_argument(
         "--log-json",
         action="store_true",
         help="progress and errors as JSON lines on standard error, the report as one JSON object "
@@ -124,10 +144,13 @@ def run(options: argparse.Namespace) -> int:
 
     config = resolve(options)
     log_json = getattr(options, "log_json", False)
+    task = getattr(options, "task", None)
     with choose(quiet=getattr(options, "quiet", False), log_json=log_json) as display:
-        report = run_job(config, display.update)
+        report = run_job(config, display.update, "all" if task is None else "map", task)
     if log_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False))
+    elif task is not None:
+        print(f"done: {report.parts_done} of {report.parts} tasks of {config.output.dir}")
     else:
         for warning in report.warnings:
             print(f"warning: {warning}", file=sys.stderr)

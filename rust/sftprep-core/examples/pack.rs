@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error, Result};
-use sftprep_core::pipeline::PackJob;
+use sftprep_core::pipeline::{PackJob, Phase};
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<()> {
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
             ));
         }
     };
-    let mut job = PackJob::start(config)?;
+    let mut job = PackJob::start(config, Phase::All)?;
     while !job.poll(Duration::from_secs(1)).0 {}
     let report = job.wait()?;
     println!(

@@ -350,6 +350,10 @@ pub struct OutputConfig {
     pub dry_run: bool,
     /// Worker threads (0: all cores).
     pub threads: u32,
+    /// Bytes of input per task, rounded up to a power of two (0: chosen from the inputs' sizes).
+    pub task_bytes: u64,
+    /// Go on with what a run with the same options left.
+    pub resume: bool,
 }
 
 impl Default for OutputConfig {
@@ -361,6 +365,8 @@ impl Default for OutputConfig {
             reject_excerpts: false,
             dry_run: false,
             threads: 0,
+            task_bytes: 0,
+            resume: false,
         }
     }
 }
@@ -368,10 +374,15 @@ impl Default for OutputConfig {
 impl PackConfig {
     /// Reads the JSON that Python sends.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config: Self = serde_json::from_str(json)
-            .map_err(|error| Error::new(Code::ConfigUnknown, error.to_string()))?;
+        let config = Self::unchecked(json)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// The same without a look at the values.
+    pub fn unchecked(json: &str) -> Result<Self> {
+        serde_json::from_str(json)
+            .map_err(|error| Error::new(Code::ConfigUnknown, error.to_string()))
     }
 
     /// Checks ranges that the types do not.

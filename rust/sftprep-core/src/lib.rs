@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod error;
+pub mod faults;
 pub mod json;
 pub mod types;
 

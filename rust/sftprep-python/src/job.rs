@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error};
-use sftprep_core::pipeline;
+use sftprep_core::pipeline::{self, Phase, Share};
 
 use crate::catalog::to_json;
 use crate::error::detached;
@@ -23,9 +23,16 @@ pub(crate) struct PackJob {
 #[pymethods]
 impl PackJob {
     #[new]
-    fn new(py: Python<'_>, json: &str) -> PyResult<Self> {
+    #[pyo3(signature = (json, phase = "all", index = 0, of = 1))]
+    fn new(py: Python<'_>, json: &str, phase: &str, index: usize, of: usize) -> PyResult<Self> {
         detached(py, || {
-            let job = pipeline::PackJob::start(PackConfig::from_json(json)?)?;
+            let phase = phase_of(phase, Share { index, of })?;
+            let config = match phase {
+                Phase::All | Phase::Map(_) => PackConfig::from_json(json)?,
+                // the run's own options are in its folder; these only say where that is
+                Phase::Plan | Phase::Write(_) | Phase::Commit => PackConfig::unchecked(json)?,
+            };
+            let job = pipeline::PackJob::start(config, phase)?;
             Ok(Self {
                 inner: Mutex::new(job),
             })
@@ -59,6 +66,24 @@ impl PackJob {
             to_json(&self.lock()?.wait()?)
         })
     }
+}
+
+fn phase_of(name: &str, share: Share) -> Result<Phase, Error> {
+    if share.index >= share.of {
+        let message = format!("there is no part {} of {}", share.index + 1, share.of);
+        return Err(Error::new(Code::ConfigValue, message).at_field("task"));
+    }
+    Ok(match name {
+        "all" => Phase::All,
+        "map" => Phase::Map(share),
+        "plan" => Phase::Plan,
+        "write" => Phase::Write(share),
+        "commit" => Phase::Commit,
+        _ => {
+            let message = format!("there is no phase {name:?}");
+            return Err(Error::new(Code::ConfigValue, message));
+        }
+    })
 }
 
 impl PackJob {

@@ -45,7 +45,7 @@ mod _core {
     use crate::rows::{InputRow, RowReader};
 
     #[pymodule_export]
-    use crate::shards::{read_manifest, span_kinds, verify};
+    use crate::shards::{kill_points, read_manifest, span_kinds, verify};
 
     #[pymodule_export]
     use crate::template::{ChatTemplate, builtin_template};

@@ -18,6 +18,12 @@ pub(crate) fn span_kinds() -> Vec<&'static str> {
     SpanKind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
+/// Names of the places at which a test can end a run.
+#[pyfunction]
+pub(crate) fn kill_points() -> Vec<&'static str> {
+    sftprep_core::faults::POINTS.to_vec()
+}
+
 /// The checked manifest of a dataset as JSON.
 #[pyfunction]
 pub(crate) fn read_manifest(py: Python<'_>, path: PathBuf) -> PyResult<String> {

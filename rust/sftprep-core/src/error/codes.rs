@@ -220,6 +220,10 @@ codes! {
         "No row was left to pack.",
         "a file in which every row is rejected",
         "Look at the rejects and the reasons in the report." }
+    RunIncomplete = "run.incomplete" {
+        "A phase of a run was asked for before the phase that it needs was finished.",
+        "sftprep commit packs/ before every `sftprep write packs/ --task I/N` is done",
+        "Finish the tasks that the message names, then ask again." }
     RunCancelled = "run.cancelled" {
         "The run was interrupted.",
         "Ctrl-C",
@@ -297,7 +301,7 @@ impl Code {
             | Self::TrainMemory => 1,
             Self::TrainModel => 3,
             Self::RunInternal => 6,
-            Self::OutputExists => 2,
+            Self::OutputExists | Self::RunIncomplete => 2,
             _ => match self.stage() {
                 "config" => 2,
                 "output" => 4,

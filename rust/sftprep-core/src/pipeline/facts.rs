@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::MappedRows;
 use super::certify::certify;
 use super::recipe::Recipe;
+use super::work::PlannedInput;
 use crate::assets::ModelAssets;
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
@@ -22,7 +23,7 @@ pub(super) fn work_tag(config: &PackConfig) -> String {
 }
 
 /// The options without what does not change the data: folders, threads, overwriting.
-fn data_config(config: &PackConfig) -> Value {
+pub(super) fn data_config(config: &PackConfig) -> Value {
     let mut value = serde_json::to_value(config).unwrap_or_default();
     if let Some(output) = value.get_mut("output").and_then(Value::as_object_mut) {
         output.retain(|key, _| key == "shard_bytes");
@@ -44,6 +45,20 @@ pub(super) fn run_facts(
     mapped: &MappedRows,
     plan: &PackPlan,
 ) -> RunFacts {
+    let input = |input: &PlannedInput| InputInfo {
+        name: input.name.clone(),
+        bytes: input.bytes,
+        blake3: input.blake3.clone().unwrap_or_default(),
+    };
+    RunFacts {
+        inputs: mapped.plan.inputs.iter().map(input).collect(),
+        packing: packing_info(&recipe.config, plan),
+        ..identity(recipe, assets)
+    }
+}
+
+/// What the options and the model say, before a row is read.
+pub(super) fn identity(recipe: &Recipe, assets: &ModelAssets) -> RunFacts {
     let tokenizer_hash = blake3::hash(&assets.tokenizer_json).to_hex().to_string();
     let special_ids = recipe.special_tokens.iter().filter_map(|(name, text)| {
         Some((name.clone(), u64::from(recipe.tokenizer.token_to_id(text)?)))
@@ -57,16 +72,7 @@ pub(super) fn run_facts(
             special_ids: special_ids.collect(),
         },
         template: template_info(recipe),
-        inputs: mapped
-            .inputs
-            .iter()
-            .map(|input| InputInfo {
-                name: input.name.clone(),
-                bytes: input.bytes,
-                blake3: input.blake3.clone().unwrap_or_default(),
-            })
-            .collect(),
-        packing: packing_info(&recipe.config, plan),
+        ..RunFacts::default()
     }
 }
 

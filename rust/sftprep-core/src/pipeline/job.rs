@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::control::{Control, Progress};
 use super::report::PackReport;
-use super::run;
+use super::{Phase, run};
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
 
@@ -25,8 +25,10 @@ impl PackJob {
     ///
     /// # Errors
     /// `config.value`; `run.internal` if no thread can be started.
-    pub fn start(config: PackConfig) -> Result<Self> {
-        config.check()?;
+    pub fn start(config: PackConfig, phase: Phase) -> Result<Self> {
+        if matches!(phase, Phase::All | Phase::Map(_)) {
+            config.check()?;
+        }
         let control = Arc::new(Control::default());
         let done = Arc::new((Mutex::new(false), Condvar::new()));
         let thread = std::thread::Builder::new()
@@ -35,7 +37,7 @@ impl PackJob {
                 let (control, done) = (Arc::clone(&control), Arc::clone(&done));
                 move || {
                     let _announce = Announce(done);
-                    run(&config, &control)
+                    run(&config, phase, &control)
                 }
             });
         let thread =

@@ -12,17 +12,22 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::control::Control;
 use super::prepare::{Failure, Prepared, Worker};
 use super::recipe::Recipe;
+use super::tasks::TaskEnd;
 use crate::error::{Code, Error, Reject, Result};
 use crate::format::Parser;
 use crate::json;
 use crate::types::{Chunk, Record, RowPlace};
 
-/// A chunk with the parser of its source.
+/// A chunk with the parser of its source, or the end of a task.
 pub(super) struct Work {
-    /// The rows.
+    /// Task that the rows belong to.
+    pub task: usize,
+    /// The rows; their sequence numbers count over all tasks.
     pub chunk: Chunk,
-    /// Understands them.
-    pub parser: Arc<Parser>,
+    /// Understands them; none is needed where there are no rows.
+    pub parser: Option<Arc<Parser>>,
+    /// What is known about the task after its last chunk.
+    pub end: Option<TaskEnd>,
 }
 
 /// A row after the map phase.
@@ -39,6 +44,10 @@ pub(super) struct MappedRow {
 #[derive(Default)]
 pub(super) struct Mapped {
     sequence: u64,
+    /// Task that they belong to.
+    pub task: usize,
+    /// What is known about the task after its last rows.
+    pub end: Option<TaskEnd>,
     /// The rows.
     pub rows: Vec<MappedRow>,
     /// Keys that occurred twice in one object.
@@ -61,7 +70,7 @@ pub(super) fn map(
         let mut worker = Worker::new(recipe);
         while let Some(work) = next()? {
             control.check()?;
-            sink(prepare_chunk(&mut worker, &work).finish()?)?;
+            sink(prepare_chunk(&mut worker, work).finish()?)?;
         }
         return Ok(());
     }
@@ -75,7 +84,7 @@ pub(super) fn map(
             scope.spawn(move || {
                 let mut worker = Worker::new(recipe);
                 for work in work_in {
-                    if mapped_out.send(prepare_chunk(&mut worker, &work)).is_err() {
+                    if mapped_out.send(prepare_chunk(&mut worker, work)).is_err() {
                         break;
                     }
                 }
@@ -134,14 +143,19 @@ impl Mapped {
     }
 }
 
-fn prepare_chunk(worker: &mut Worker<'_>, work: &Work) -> Mapped {
+fn prepare_chunk(worker: &mut Worker<'_>, work: Work) -> Mapped {
     let mut out = Mapped {
         sequence: work.chunk.sequence,
+        task: work.task,
+        end: work.end,
         ..Mapped::default()
+    };
+    let Some(parser) = work.parser else {
+        return out;
     };
     let duplicates_before = worker.notes.duplicate_keys;
     for (place, record) in work.chunk.rows.iter() {
-        let result = match prepare_row(worker, &work.parser, record) {
+        let result = match prepare_row(worker, &parser, record) {
             Ok(prepared) => Ok(prepared),
             Err(Failure::Reject(reject)) => Err(reject),
             Err(Failure::Fatal(error)) => {

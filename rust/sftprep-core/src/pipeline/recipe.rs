@@ -100,6 +100,18 @@ impl Recipe {
         ))
     }
 
+    /// The same for a run whose date is known already, whether or not the options give one.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub(super) fn load_on(config: &PackConfig, date: &str) -> Result<(Self, ModelAssets)> {
+        let mut dated = config.clone();
+        date.clone_into(&mut dated.template.date);
+        let (mut recipe, assets) = Self::load(&dated)?;
+        recipe.config = config.clone();
+        Ok((recipe, assets))
+    }
+
     /// Puts a recipe together from parts that are loaded already.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::MappedRows;
 use super::recipe::Recipe;
@@ -42,7 +42,7 @@ impl Timer {
 }
 
 /// One input in the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SourceReport {
     /// Source name.
     pub name: String,
@@ -57,7 +57,8 @@ pub struct SourceReport {
 }
 
 /// The report of a `pack` run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PackReport {
     /// Identity of the packed data; empty after a dry run.
     pub content_id: String,
@@ -93,13 +94,19 @@ pub struct PackReport {
     /// Trained turns of which the template left out a field, by field.
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns by how their start was proven.
-    pub turns_by_method: BTreeMap<&'static str, u64>,
+    pub turns_by_method: BTreeMap<String, u64>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Seconds per phase: load, map, plan, write.
     pub seconds: BTreeMap<String, f64>,
     /// Date that the template saw.
     pub date: String,
+    /// The phase, if this is the report of one: map, plan or write.
+    pub phase: String,
+    /// Tasks or shards that this process did, or found done.
+    pub parts_done: u64,
+    /// Tasks or shards of the whole run.
+    pub parts: u64,
 }
 
 impl PackReport {
@@ -114,12 +121,12 @@ impl PackReport {
             dropped_fields,
             turns_by_method,
             ..
-        } = mapped.counts.clone();
-        let totals = &mapped.ledger.totals;
+        } = mapped.plan.counts.clone();
+        let totals = &mapped.plan.ledger.totals;
         let sources = totals
             .by_source()
-            .zip(&mapped.formats)
-            .zip(&mapped.inputs)
+            .zip(&mapped.plan.formats)
+            .zip(&mapped.plan.inputs)
             .map(|(((name, totals), format), input)| {
                 let (format, evidence) = format.clone();
                 SourceReport {
@@ -151,6 +158,17 @@ impl PackReport {
             warnings: warnings(recipe, mapped),
             seconds: BTreeMap::new(),
             date: recipe.date.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The report of a phase that only others can sum up.
+    pub(super) fn of_phase(phase: &str, done: usize, of: usize) -> Self {
+        Self {
+            phase: phase.to_owned(),
+            parts_done: done as u64,
+            parts: of as u64,
+            ..Self::default()
         }
     }
 
@@ -159,6 +177,11 @@ impl PackReport {
         self.content_id.clone_from(&manifest.content_id);
         self.shards = manifest.files_of(crate::shard::FileKind::Data).count() as u64;
         self.bytes_written = manifest.files.iter().map(|file| file.bytes).sum();
+    }
+
+    /// The report of a dataset that is whole.
+    pub(super) fn load(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(dir.join(REPORT_NAME)).ok()?).ok()
     }
 
     /// Writes the report beside the shards.
@@ -182,7 +205,7 @@ fn absolute(path: &Path) -> String {
 
 fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
     let mut warnings = Vec::new();
-    let conversations = mapped.formats.iter().any(|(format, _)| {
+    let conversations = mapped.plan.formats.iter().any(|(format, _)| {
         matches!(
             format.as_str(),
             "messages" | "sharegpt" | "alpaca" | "prompt_completion"
@@ -205,13 +228,13 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
                 .to_owned(),
         );
     }
-    for (field, turns) in &mapped.counts.dropped_fields {
+    for (field, turns) in &mapped.plan.counts.dropped_fields {
         warnings.push(format!(
             "the template left out {field} of {turns} trained turns; see --dropped and --history"
         ));
     }
-    if mapped.counts.control_text_rows > 0 {
-        let rows = match mapped.counts.control_text_rows {
+    if mapped.plan.counts.control_text_rows > 0 {
+        let rows = match mapped.plan.counts.control_text_rows {
             1 => "1 row spells a control token in its own text".to_owned(),
             rows => format!("{rows} rows spell a control token in their own text"),
         };

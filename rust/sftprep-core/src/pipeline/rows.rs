@@ -1,28 +1,28 @@
-//! The two ends of the map phase: chunks from the reader with the parser of their source, and
-//! mapped rows into segment and ledger.
+//! The end of the map phase: mapped rows into the segment and the log of their task.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::MappedRows;
+use serde::{Deserialize, Serialize};
+
 use super::budget::RejectBudget;
 use super::control::Control;
-use super::map::{Mapped, MappedRow, Work};
+use super::map::{Mapped, MappedRow};
 use super::prepare::Prepared;
 use super::recipe::Recipe;
+use super::tasks::TaskEnd;
+use super::work::{TaskFiles, TaskRecord};
 use crate::config::{Overlong, PackConfig, PackingConfig, Strategy};
 use crate::error::{Code, Error, Reject, Result};
-use crate::format::{AlpacaInput, Format, FormatOptions, Parser, detect};
-use crate::json::{self, JsonNotes};
+use crate::faults;
+use crate::format::{AlpacaInput, Format, FormatOptions, Parser};
 use crate::label::truncate;
-use crate::pack::Cuts;
-use crate::shard::{DocMeta, LedgerRow, LedgerWriter, Outcome, OutputDir, SegmentWriter};
-use crate::source::{InputDigest, InputFile, Reader};
-use crate::types::{Chunk, Example, Record, SourceId};
-
-/// Rows looked at to detect a format.
-const DETECT_ROWS: usize = 100;
+use crate::shard::{
+    DocMeta, LoggedDocument, LoggedOutcome, LoggedRow, OutputDir, RowLogReader, RowLogWriter,
+    SegmentWriter,
+};
+use crate::source::{InputFile, Part, lines_before};
+use crate::types::RowPlace;
 
 /// The parser for rows of a format under a recipe's options.
 ///
@@ -47,111 +47,8 @@ pub fn row_parser(recipe: &Recipe, format: Format) -> Result<Parser> {
     })
 }
 
-/// Chunks in order, each with its source's parser.
-pub(super) struct Sources<'r> {
-    recipe: &'r Recipe,
-    reader: Reader,
-    control: &'r Control,
-    current: Option<(SourceId, Arc<Parser>)>,
-    formats: Vec<(String, String)>,
-}
-
-impl<'r> Sources<'r> {
-    pub(super) fn new(recipe: &'r Recipe, reader: Reader, control: &'r Control) -> Self {
-        Self {
-            recipe,
-            reader,
-            control,
-            current: None,
-            formats: Vec::new(),
-        }
-    }
-
-    /// The next chunk, or none after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Work>> {
-        let Some(chunk) = self.reader.next_chunk()? else {
-            return Ok(None);
-        };
-        self.control
-            .bytes_read
-            .store(self.reader.bytes_read(), Relaxed);
-        let Some((place, _)) = chunk.rows.iter().next() else {
-            // nothing but blank lines so far: any parser will do for no rows
-            let parser = Arc::new(row_parser(self.recipe, Format::Text)?);
-            return Ok(Some(Work { chunk, parser }));
-        };
-        let parser = match &self.current {
-            Some((source, parser)) if *source == place.source => Arc::clone(parser),
-            _ => self.parser_of(place.source, &chunk)?,
-        };
-        Ok(Some(Work { chunk, parser }))
-    }
-
-    fn parser_of(&mut self, source: SourceId, chunk: &Chunk) -> Result<Arc<Parser>> {
-        let file = &self.reader.files()[source as usize];
-        let (format, evidence) = match Format::chosen(self.recipe.config.source.format) {
-            Some(format) => (format, "chosen with --format".to_owned()),
-            None => match first_rows(chunk) {
-                rows if rows.is_empty() => (Format::Messages, "no readable row".to_owned()),
-                rows => {
-                    let found = detect(&rows, &self.recipe.config.source.map)
-                        .map_err(|error| error.at_path(&file.path))?;
-                    (found.format, found.evidence)
-                }
-            },
-        };
-        while self.formats.len() <= source as usize {
-            self.formats.push((String::new(), "no row".to_owned()));
-        }
-        self.formats[source as usize] = (format.name().to_owned(), evidence);
-        let parser = Arc::new(row_parser(self.recipe, format)?);
-        self.current = Some((source, Arc::clone(&parser)));
-        Ok(parser)
-    }
-
-    /// What was read, and the format of each source.
-    pub(super) fn finish(mut self) -> (Vec<InputDigest>, Vec<(String, String)>) {
-        // a row limit may leave inputs untouched; they are listed all the same, without a hash
-        let read = self.reader.finished();
-        let digest = |(source, file): (usize, &InputFile)| {
-            let source = source as SourceId;
-            let found = read.iter().find(|digest| digest.source == source).cloned();
-            found.unwrap_or_else(|| InputDigest {
-                source,
-                name: file.name.clone(),
-                path: file.path.clone(),
-                bytes: file.bytes,
-                blake3: None,
-                rows: 0,
-            })
-        };
-        let inputs = self.reader.files().iter().enumerate().map(digest).collect();
-        self.formats.resize(
-            self.reader.files().len(),
-            (String::new(), "no row".to_owned()),
-        );
-        (inputs, self.formats)
-    }
-}
-
-fn first_rows(chunk: &Chunk) -> Vec<sftprep_template::Data> {
-    let mut notes = JsonNotes::default();
-    let read = |record| match record {
-        Record::Json(bytes) => json::parse(bytes, &mut notes).ok(),
-        Record::Data(row) => Some(row.clone()),
-        Record::Unreadable(_) => None,
-    };
-    chunk
-        .rows
-        .iter()
-        .take(DETECT_ROWS)
-        .map(|(_, record)| record)
-        .filter_map(read)
-        .collect()
-}
-
 /// Counts that are not part of the ledger.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Object keys that occurred twice in one object; the last one won.
     pub duplicate_keys: u64,
@@ -168,10 +65,28 @@ pub(crate) struct Counts {
     /// Trained turns of which the template left out a field, by field.
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns by how their start was proven.
-    pub turns_by_method: BTreeMap<&'static str, u64>,
+    pub turns_by_method: BTreeMap<String, u64>,
 }
 
 impl Counts {
+    /// Adds what another task counted.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.duplicate_keys += other.duplicate_keys;
+        self.control_text_rows += other.control_text_rows;
+        self.straddling_tokens += other.straddling_tokens;
+        self.spans += other.spans;
+        self.expanded_rows += other.expanded_rows;
+        self.expanded_samples += other.expanded_samples;
+        for (mine, theirs) in [
+            (&mut self.dropped_fields, &other.dropped_fields),
+            (&mut self.turns_by_method, &other.turns_by_method),
+        ] {
+            for (name, turns) in theirs {
+                *mine.entry(name.clone()).or_default() += turns;
+            }
+        }
+    }
+
     /// Counts a row's samples.
     fn add(&mut self, samples: &[Prepared]) {
         self.control_text_rows += u64::from(samples.iter().any(|it| it.control_text));
@@ -184,53 +99,143 @@ impl Counts {
                 *self.dropped_fields.entry(field.clone()).or_default() += 1;
             }
             for (_, method) in &sample.methods {
-                *self.turns_by_method.entry(method).or_default() += 1;
+                *self
+                    .turns_by_method
+                    .entry((*method).to_owned())
+                    .or_default() += 1;
             }
         }
     }
 }
 
-/// Takes mapped rows in input order.
+/// Takes mapped rows in input order, task by task.
 pub(super) struct RowSink<'a> {
     packing: PackingConfig,
-    /// Paths of the sources, as errors show them.
-    paths: &'a [String],
+    files: &'a [InputFile],
+    tasks: &'a [Vec<Part>],
+    output: &'a OutputDir,
     control: &'a Control,
-    budget: RejectBudget,
-    ledger: LedgerWriter,
+    /// Ends a run of all tasks early; without all of them nobody can judge before the plan phase.
+    budget: Option<RejectBudget>,
+    open: Option<OpenTask>,
+}
+
+/// A task whose rows are coming in.
+struct OpenTask {
+    task: usize,
+    files: TaskFiles,
     segment: SegmentWriter,
-    cuts: Cuts,
+    log: RowLogWriter,
     counts: Counts,
 }
 
-impl<'a> RowSink<'a> {
-    pub(super) fn create(
-        config: &PackConfig,
-        names: &[String],
-        paths: &'a [String],
-        control: &'a Control,
-        output: &OutputDir,
-    ) -> Result<Self> {
-        let excerpts = config.output.reject_excerpts;
-        Ok(Self {
-            packing: config.pack.clone(),
-            paths,
-            control,
-            budget: RejectBudget::new(config.source.max_reject_rate),
-            ledger: LedgerWriter::create(&output.files(), names, excerpts)?,
-            segment: SegmentWriter::create(&output.scratch())?,
-            cuts: Cuts::new(config.pack.strategy, config.pack.max_len),
-            counts: Counts::default(),
+impl OpenTask {
+    /// Appends a document to the segment.
+    fn append(&mut self, sample: &Prepared, meta: DocMeta) -> Result<LoggedDocument> {
+        let example = &sample.example;
+        self.segment.append(example, meta)?;
+        self.counts.spans += example.spans.len() as u64;
+        self.counts.straddling_tokens +=
+            example.spans.iter().filter(|span| span.straddles).count() as u64;
+        Ok(LoggedDocument {
+            tokens: example.input_ids.len() as u32,
+            spans: example.spans.len() as u32,
+            trained: example.trained_tokens(),
         })
     }
+}
 
-    /// Writes the rows of a chunk into segment and ledger.
+impl<'a> RowSink<'a> {
+    pub(super) fn new(
+        config: &PackConfig,
+        files: &'a [InputFile],
+        tasks: &'a [Vec<Part>],
+        control: &'a Control,
+        output: &'a OutputDir,
+        judges: bool,
+    ) -> Self {
+        Self {
+            packing: config.pack.clone(),
+            files,
+            tasks,
+            output,
+            control,
+            budget: judges.then(|| RejectBudget::new(config.source.max_reject_rate)),
+            open: None,
+        }
+    }
+
+    /// Counts the rows of a task that an earlier process did.
+    pub(super) fn done_before(&mut self, files: &TaskFiles, record: &TaskRecord) -> Result<()> {
+        for row in RowLogReader::open(&files.log, record.rows)? {
+            let LoggedRow {
+                place,
+                encoded,
+                outcome,
+                ..
+            } = row?;
+            self.control.rows.fetch_add(1, Relaxed);
+            self.control.tokens.fetch_add(encoded, Relaxed);
+            match &outcome {
+                LoggedOutcome::Packed { documents, .. } => {
+                    let trained = documents.iter().map(|it| u64::from(it.trained)).sum();
+                    self.control.trained_tokens.fetch_add(trained, Relaxed);
+                }
+                LoggedOutcome::Dropped(_) => {
+                    self.control.dropped.fetch_add(1, Relaxed);
+                }
+                LoggedOutcome::Rejected(_) => {
+                    self.control.rejected.fetch_add(1, Relaxed);
+                }
+            }
+            self.judge(place, &outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a chunk.
     pub(super) fn take(&mut self, mapped: Mapped) -> Result<()> {
-        self.counts.duplicate_keys += mapped.duplicate_keys;
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|open| open.task != mapped.task)
+        {
+            let files = TaskFiles::new(self.output, mapped.task);
+            self.open = Some(OpenTask {
+                task: mapped.task,
+                segment: SegmentWriter::create(&files.segment)?,
+                log: RowLogWriter::create(&files.log)?,
+                files,
+                counts: Counts::default(),
+            });
+        }
+        if let Some(open) = &mut self.open {
+            open.counts.duplicate_keys += mapped.duplicate_keys;
+        }
         for row in mapped.rows {
-            self.ledger.rows_read(row.place.source, 1)?;
             self.row(row)?;
         }
+        mapped.end.map_or(Ok(()), |end| self.end(end))
+    }
+
+    /// Ends a task.
+    fn end(&mut self, end: TaskEnd) -> Result<()> {
+        let Some(open) = self.open.take() else {
+            return Err(Error::new(
+                Code::RunInternal,
+                "a task ended that was not begun",
+            ));
+        };
+        let record = TaskRecord {
+            rows: open.log.rows(),
+            counts: open.counts,
+            segment: open.segment.seal()?.into(),
+            log: open.log.seal()?.into(),
+            parts: end.parts,
+            formats: end.formats,
+        };
+        open.files.finish(&record)?;
+        faults::point("task.done");
         Ok(())
     }
 
@@ -242,149 +247,119 @@ impl<'a> RowSink<'a> {
         } = row;
         let text = excerpt.as_deref().unwrap_or_default();
         self.control.rows.fetch_add(1, Relaxed);
-        let samples = match result {
-            Ok(samples) => samples,
+        let (encoded, outcome) = match result {
             Err(reject) => {
                 self.control.rejected.fetch_add(1, Relaxed);
-                let outcome = Outcome::Rejected(&reject);
-                self.ledger.append(&LedgerRow {
-                    place,
-                    encoded: 0,
-                    outcome,
-                    text,
-                })?;
-                let paths = self.paths;
-                let shown = || format!("{}:{}", paths[place.source as usize], place.line);
-                return self.budget.count(Some(&reject), shown);
+                (0, LoggedOutcome::Rejected(reject))
             }
+            Ok(samples) => self.pack(place, samples)?,
         };
-        self.budget.count(None, String::new)?;
-        self.counts.add(&samples);
+        self.judge(place, &outcome)?;
+        match &mut self.open {
+            Some(open) => open.log.append(place, encoded, &outcome, text),
+            None => Ok(()), // `take` opens the task first
+        }
+    }
+
+    /// Puts the documents of a row into the segment, or says why not.
+    fn pack(&mut self, place: RowPlace, samples: Vec<Prepared>) -> Result<(u64, LoggedOutcome)> {
         let length = |sample: &Prepared| sample.example.input_ids.len() as u64;
         let encoded: u64 = samples.iter().map(length).sum();
         self.control.tokens.fetch_add(encoded, Relaxed);
-        let (mut tokens, mut trained, mut documents) = (0, 0, 0);
+        let Some(open) = &mut self.open else {
+            return Err(Error::new(Code::RunInternal, "a row outside of a task"));
+        };
+        open.counts.add(&samples);
+        let (mut tokens, mut documents) = (0, Vec::with_capacity(samples.len()));
         let mut too_long = None;
-        for (part, sample) in samples.into_iter().enumerate() {
-            match self.fit(sample) {
+        for (part, sample) in (0..).zip(samples) {
+            match fit(&self.packing, sample) {
                 Fitted::Whole(sample) => {
-                    let part = part as u32;
                     tokens += length(&sample);
-                    trained += self.append(&sample, DocMeta { place, part })?;
-                    documents += 1;
+                    let document = open.append(&sample, DocMeta { place, part })?;
+                    let trained = u64::from(document.trained);
+                    self.control.trained_tokens.fetch_add(trained, Relaxed);
+                    documents.push(document);
                 }
                 Fitted::Left(reject) if self.packing.overlong == Overlong::Error => {
                     return Err(Error::new(Code::PackOverlong, reject.detail)
-                        .at_path(&self.paths[place.source as usize])
-                        .at_line(place.line)
+                        .at_path(&self.files[place.source as usize].path)
+                        .at_line(self.line_of(place))
                         .hint("raise --max-len, or choose --overlong drop or truncate"));
                 }
                 Fitted::Left(reject) => too_long = Some(reject),
             }
         }
         let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
-        let outcome = match &too_long {
-            Some(reject) if documents == 0 => {
+        let outcome = match too_long {
+            Some(reject) if documents.is_empty() => {
                 self.control.dropped.fetch_add(1, Relaxed);
-                Outcome::Dropped(reject)
+                LoggedOutcome::Dropped(reject)
             }
-            _ => Outcome::Packed {
-                tokens,
-                trained,
-                documents,
-                cut,
-            },
+            _ => LoggedOutcome::Packed { documents, cut },
         };
-        self.ledger.append(&LedgerRow {
-            place,
-            encoded,
-            outcome,
-            text,
-        })
+        Ok((encoded, outcome))
     }
 
-    /// Applies the policy for documents longer than a sequence.
-    fn fit(&self, mut prepared: Prepared) -> Fitted {
-        let max_len = self.packing.max_len;
-        let tokens = prepared.example.input_ids.len();
-        let splits = matches!(
-            self.packing.strategy,
-            Strategy::BfdSplit | Strategy::Wrapped
-        );
-        if tokens <= max_len as usize || splits {
-            return Fitted::Whole(prepared);
-        }
-        let too_long = format!("{tokens} tokens, more than max_len {max_len}");
-        if self.packing.overlong != Overlong::Truncate {
-            return Fitted::Left(Reject::new(Code::PackOverlong, too_long));
-        }
-        truncate(&mut prepared.example, max_len);
-        if prepared.example.trained_tokens() == 0 {
-            let detail = format!("{too_long}, and no whole trained turn is left after truncation");
-            return Fitted::Left(Reject::new(Code::PackOverlong, detail));
-        }
-        Fitted::Whole(prepared)
-    }
-
-    /// Appends a document to the segment; returns how many of its tokens get a label.
-    fn append(&mut self, sample: &Prepared, meta: DocMeta) -> Result<u64> {
-        let example = &sample.example;
-        let trained = self.labelled_tokens(example);
-        self.segment.append(example, meta)?;
-        self.counts.spans += example.spans.len() as u64;
-        self.counts.straddling_tokens +=
-            example.spans.iter().filter(|span| span.straddles).count() as u64;
-        self.control.trained_tokens.fetch_add(trained, Relaxed);
-        Ok(trained)
-    }
-
-    /// Tokens of a document that get a label: the first token of a piece that the strategy will
-    /// cut off has none.
-    fn labelled_tokens(&mut self, example: &Example) -> u64 {
-        let is_trained = |token: &u32| {
-            let at = example.spans.partition_point(|span| span.end <= *token);
-            example.spans.get(at).is_some_and(|span| span.trained)
+    fn judge(&mut self, place: RowPlace, outcome: &LoggedOutcome) -> Result<()> {
+        let (files, tasks) = (self.files, self.tasks);
+        let shown = || {
+            let line = line_of(files, tasks, place);
+            format!("{}:{line}", files[place.source as usize].path.display())
         };
-        let cuts = self.cuts.next(example.input_ids.len() as u32);
-        let lost = cuts.filter(|token| *token > 0 && is_trained(token)).count() as u64;
-        u64::from(example.trained_tokens()) - lost
+        let Some(budget) = &mut self.budget else {
+            return Ok(());
+        };
+        match outcome {
+            LoggedOutcome::Rejected(reject) => budget.count(Some(reject), shown),
+            _ => budget.count(None, shown),
+        }
     }
 
-    /// Ends segment and ledger; the ledger must balance.
-    pub(super) fn finish(
-        self,
-        inputs: Vec<InputDigest>,
-        formats: Vec<(String, String)>,
-    ) -> Result<MappedRows> {
-        if self.ledger.totals().all().rows == 0 {
-            return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
-                .at_path(self.paths.join(", "))
-                .hint("check that the path is the one you meant"));
-        }
-        self.budget.judge()?;
-        // whoever allows every row to be rejected gets the ledger of it, and no shard
-        if self.segment.lengths().is_empty() && self.budget.max_rate() < 1.0 {
-            let all = self.ledger.totals().all();
-            let message = format!(
-                "of {} rows, {} were rejected and {} dropped",
-                all.rows,
-                all.rows_rejected(),
-                all.rows_dropped()
-            );
-            return Err(Error::new(Code::RunNothingPacked, message)
-                .hint("see the reasons with --dry-run --reject-excerpts, or raise --max-len"));
-        }
-        Ok(MappedRows {
-            segment: self.segment.finish()?,
-            ledger: self.ledger.finish()?,
-            inputs,
-            formats,
-            counts: self.counts,
-        })
+    fn line_of(&self, place: RowPlace) -> u64 {
+        line_of(self.files, self.tasks, place)
     }
+}
+
+/// The line of a row in its file, for a message: its place counts from the start of a part.
+fn line_of(files: &[InputFile], tasks: &[Vec<Part>], place: RowPlace) -> u64 {
+    let holds = |part: &&Part| {
+        let range = part.range.as_ref();
+        part.source == place.source && range.is_some_and(|range| range.contains(&place.offset))
+    };
+    let from_middle = match tasks.iter().flatten().find(holds) {
+        Some(Part { range, .. }) => range.as_ref().is_some_and(|range| range.start > 0),
+        None => false,
+    };
+    if !from_middle {
+        return place.line;
+    }
+    // without the file only the message is the poorer for it
+    let before = lines_before(&files[place.source as usize], place.offset);
+    before.map_or(place.line, |lines| lines + 1)
 }
 
 enum Fitted {
     Whole(Prepared),
     Left(Reject),
+}
+
+/// Applies the policy for documents longer than a sequence.
+fn fit(packing: &PackingConfig, mut prepared: Prepared) -> Fitted {
+    let max_len = packing.max_len;
+    let tokens = prepared.example.input_ids.len();
+    let splits = matches!(packing.strategy, Strategy::BfdSplit | Strategy::Wrapped);
+    if tokens <= max_len as usize || splits {
+        return Fitted::Whole(prepared);
+    }
+    let too_long = format!("{tokens} tokens, more than max_len {max_len}");
+    if packing.overlong != Overlong::Truncate {
+        return Fitted::Left(Reject::new(Code::PackOverlong, too_long));
+    }
+    truncate(&mut prepared.example, max_len);
+    if prepared.example.trained_tokens() == 0 {
+        let detail = format!("{too_long}, and no whole trained turn is left after truncation");
+        return Fitted::Left(Reject::new(Code::PackOverlong, detail));
+    }
+    Fitted::Whole(prepared)
 }

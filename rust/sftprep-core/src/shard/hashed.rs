@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Code, Error, Result};
+use crate::faults;
 
 /// Bytes gathered before a write call; larger slices go out directly.
 const BUFFER: usize = 256 << 10;
@@ -27,21 +28,34 @@ pub struct Digest {
 pub(super) struct Hashes {
     bytes: u64,
     quick: Xxh3,
-    strong: blake3::Hasher,
+    /// None where nobody asks for identity, and its BLAKE3 stays empty.
+    strong: Option<blake3::Hasher>,
 }
 
 impl Hashes {
+    pub(super) fn both() -> Self {
+        Self {
+            strong: Some(blake3::Hasher::new()),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.quick.update(bytes);
-        self.strong.update(bytes);
+        if let Some(strong) = &mut self.strong {
+            strong.update(bytes);
+        }
     }
 
     pub(super) fn digest(&self) -> Digest {
         Digest {
             bytes: self.bytes,
             xxh3_128: format!("{:032x}", self.quick.digest128()),
-            blake3: self.strong.finalize().to_hex().to_string(),
+            blake3: self
+                .strong
+                .as_ref()
+                .map_or_else(String::new, |hash| hash.finalize().to_hex().to_string()),
         }
     }
 }
@@ -58,6 +72,15 @@ pub(super) struct HashedFile {
 impl HashedFile {
     /// Starts the file that will be called `path`.
     pub(super) fn create(path: &Path) -> Result<Self> {
+        Self::with_hashes(path, Hashes::both())
+    }
+
+    /// The same without BLAKE3, for files that do not outlive the run.
+    pub(super) fn scratch(path: &Path) -> Result<Self> {
+        Self::with_hashes(path, Hashes::default())
+    }
+
+    fn with_hashes(path: &Path, hashes: Hashes) -> Result<Self> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
@@ -65,7 +88,7 @@ impl HashedFile {
             .map_err(|error| Error::io(Code::OutputIo, &temporary, &error))?;
         Ok(Self {
             out: BufWriter::with_capacity(BUFFER, file),
-            hashes: Hashes::default(),
+            hashes,
             temporary,
             path: path.to_owned(),
             sealed: false,
@@ -97,13 +120,14 @@ impl HashedFile {
     /// Makes the file durable and gives it its name. A failed sync is final: the page may be
     /// marked clean by then, so trying again would lie.
     pub(super) fn seal(mut self) -> Result<Digest> {
-        let synced = self
-            .out
-            .flush()
-            .and_then(|()| self.out.get_ref().sync_all());
+        let written = self.out.flush();
+        faults::point("file.written");
+        let synced = written.and_then(|()| self.out.get_ref().sync_all());
+        faults::point("file.synced");
         let named = synced.and_then(|()| fs::rename(&self.temporary, &self.path));
         named.map_err(|error| self.failed(&error))?;
         self.sealed = true;
+        faults::point("file.named");
         Ok(self.hashes.digest())
     }
 
@@ -130,9 +154,19 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<Digest> {
 
 /// Hashes of a file on disk.
 pub(super) fn digest_file(path: &Path) -> Result<Digest> {
+    digest_with(path, Hashes::both())
+}
+
+/// Whether a file that a record tells of is there with those bytes.
+pub(super) fn is_as_recorded(path: &Path, bytes: u64, xxh3_128: &str) -> bool {
+    let found = fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes);
+    let same = |digest: Digest| digest.bytes == bytes && digest.xxh3_128 == xxh3_128;
+    found && digest_with(path, Hashes::default()).is_ok_and(same)
+}
+
+fn digest_with(path: &Path, mut hashes: Hashes) -> Result<Digest> {
     let failed = |error: &std::io::Error| Error::io(Code::SourceUnreadable, path, error);
     let mut file = File::open(path).map_err(|error| failed(&error))?;
-    let mut hashes = Hashes::default();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer) {

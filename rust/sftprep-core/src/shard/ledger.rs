@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Reject, Result};
@@ -31,7 +32,7 @@ const BATCH_ROWS: usize = 1 << 16;
 const BATCH_TEXT: usize = 4 << 20;
 
 /// Bytes of a row's text in `rejects.jsonl`, at most.
-const EXCERPT_BYTES: usize = 8 << 10;
+pub(super) const EXCERPT_BYTES: usize = 8 << 10;
 
 /// Shapes of its columns.
 pub(super) const LEDGER_SHAPES: [Shape; 11] = {
@@ -76,8 +77,10 @@ pub struct LedgerRow<'a> {
     pub encoded: u64,
     /// What became of it.
     pub outcome: Outcome<'a>,
-    /// Its text, for `rejects.jsonl` if excerpts are on.
+    /// The beginning of its text, for `rejects.jsonl` if excerpts are on.
     pub text: &'a [u8],
+    /// Bytes of the whole text.
+    pub text_bytes: u64,
 }
 
 /// Writes the ledger and its extract, and keeps the totals.
@@ -93,7 +96,7 @@ pub struct LedgerWriter {
 }
 
 /// The finished ledger.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct LedgerFiles {
     /// `ledger.arrow` and `rejects.jsonl`.
     pub files: [FileInfo; 2],
@@ -244,7 +247,7 @@ impl LedgerWriter {
         if self.excerpts {
             let shown = &row.text[..row.text.len().min(EXCERPT_BYTES)];
             put("text", String::from_utf8_lossy(shown).into());
-            put("text_cut", (shown.len() < row.text.len()).into());
+            put("text_cut", ((shown.len() as u64) < row.text_bytes).into());
         }
         self.reject_lines += 1;
         self.rejects

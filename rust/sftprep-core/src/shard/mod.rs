@@ -4,8 +4,9 @@
 //! FORMAT.md is the normative description of everything written here. The order of a run:
 //!
 //! ```text
-//! OutputDir::open ─ LedgerWriter + SegmentWriter (rows in input order)
-//!                 ─ SegmentReader, ShardPlan ─ write_shard × n (any thread, any order)
+//! OutputDir::open ─ SegmentWriter + RowLogWriter × tasks (rows in input order)
+//!                 ─ RowLogReader ─ LedgerWriter, SegmentReader, ShardPlan
+//!                 ─ write_shard × n (any thread, any order)
 //!                 ─ write_huggingface_files ─ Manifest::new ─ OutputDir::commit
 //! ```
 
@@ -20,6 +21,7 @@ mod manifest;
 mod mapped;
 mod output;
 mod reader;
+mod rowlog;
 mod segment;
 #[cfg(test)]
 mod testing;
@@ -35,8 +37,9 @@ pub use manifest::{
     BatchInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo, MANIFEST_NAME, Manifest, PackingInfo,
     REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
 };
-pub use output::OutputDir;
+pub use output::{Access, OutputDir};
 pub use reader::{RowView, ShardReader, SpansView};
+pub use rowlog::{LoggedDocument, LoggedOutcome, LoggedRow, RowLogReader, RowLogWriter};
 pub use segment::{DocMeta, DocumentPiece, SegmentReader, SegmentWriter};
 pub use totals::{ByCode, SourceTotals, Totals};
 pub use verify::{Finding, Mode, VerifyReport, verify};
@@ -65,6 +68,20 @@ pub fn keep_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<FileInfo> {
 /// BLAKE3 of the canonical form of a JSON value, as the manifest gives hashes of values.
 pub fn value_blake3(value: &serde_json::Value) -> String {
     manifest::hash(value)
+}
+
+/// Writes a small file of the run's own, durable and under its name only when whole.
+///
+/// # Errors
+/// `output.*` if it cannot be written.
+pub fn write_record(path: &Path, bytes: &[u8]) -> Result<()> {
+    hashed::write_whole(path, bytes)?;
+    path.parent().map_or(Ok(()), hashed::sync_dir)
+}
+
+/// Whether a file that a record tells of is there with those bytes.
+pub fn is_as_recorded(path: &Path, bytes: u64, xxh3_128: &str) -> bool {
+    hashed::is_as_recorded(path, bytes, xxh3_128)
 }
 
 /// Size and hashes of a file on disk, as the manifest gives them for inputs and tokenizer files.

@@ -3,13 +3,14 @@
 //! All files are made in a work area (`.work-*` inside the folder, or a hidden sibling when an old
 //! dataset is to be replaced) and get their place at the very end, the manifest last. A run that
 //! dies leaves a folder without a manifest, which no reader takes for a dataset and which the next
-//! run cleans up.
+//! run cleans up, or goes on with.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
+use crate::faults;
 
 use super::hashed::{sync_dir, write_whole};
 use super::huggingface::{INFO_NAME, STATE_NAME};
@@ -17,10 +18,24 @@ use super::ledger::{LEDGER_NAME, REJECTS_NAME};
 use super::manifest::{MANIFEST_NAME, REPORT_NAME};
 
 /// Name of the lock file.
-const LOCK_NAME: &str = ".sftprep.lock";
+pub(super) const LOCK_NAME: &str = ".sftprep.lock";
 
 /// What a work area's name begins with.
-const WORK_PREFIX: &str = ".work-";
+pub(super) const WORK_PREFIX: &str = ".work-";
+
+/// Folder for temporary files in a work area.
+const SCRATCH: &str = ".scratch";
+
+/// How a run takes possession of its output folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Alone, from the beginning: what a run that died left is removed.
+    New,
+    /// Alone, going on with what a run with the same tag left.
+    Resume,
+    /// Beside other processes that work on parts of the same run.
+    Share,
+}
 
 /// An output folder that this run, and no other, is writing to. Dropped without
 /// [`commit`](Self::commit), it leaves things as they were.
@@ -33,12 +48,14 @@ pub struct OutputDir {
     created: bool,
     replaces: bool,
     committed: bool,
+    /// Whether the work area stays when the run fails.
+    keep: bool,
     /// Files that `commit` has put in their place so far.
     placed: Vec<PathBuf>,
 }
 
-/// Files of the model that are kept beside the shards. Only where there is a manifest are they
-/// known to be copies: a folder with nothing else may be somebody's tokenizer.
+/// Files of the model that are kept beside the shards. Only where there is a manifest or a work
+/// area are they known to be copies: a folder with nothing else may be somebody's tokenizer.
 const MODEL_FILES: [&str; 4] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -63,9 +80,10 @@ impl OutputDir {
     /// # Errors
     ///
     /// `output.exists` for a folder with something in it (with `overwrite`: for one with something
-    /// in it that sftprep did not write), `output.locked` if another run has it, `output.io` and
+    /// in it that sftprep did not write; unless the work is begun anew, for one with the work of
+    /// another tag), `output.locked` if another run has it, `output.io` and
     /// `output.disk_full` from the system.
-    pub fn open(target: &Path, overwrite: bool, tag: &str) -> Result<Self> {
+    pub fn open(target: &Path, overwrite: bool, tag: &str, access: Access) -> Result<Self> {
         let target = std::path::absolute(target).map_err(|error| io(target, &error))?;
         let created = !target.exists();
         if target.is_file() {
@@ -75,22 +93,31 @@ impl OutputDir {
                 .hint("choose another --out"));
         }
         fs::create_dir_all(&target).map_err(|error| io(&target, &error))?;
-        let lock = lock(&target)?;
+        let lock = lock(&target, access)?;
         let mut output = Self {
             work: target.join(format!("{WORK_PREFIX}{tag}")),
             lock: Some(lock),
             created,
             replaces: false,
             committed: true, // nothing to undo yet
+            keep: access == Access::Share,
             placed: Vec::new(),
             target,
         };
         match look(&output.target)? {
-            Found::Free => output.sweep()?,
+            Found::Free if access == Access::New => output.sweep()?,
+            Found::Free => output.adopt()?,
             Found::Dataset if overwrite => {
                 output.replaces = true;
-                output.work = output.sibling()?;
-                remove(&output.work)?; // of a run that died
+                output.work = sibling(&output.target).ok_or_else(|| {
+                    let message = "the root folder cannot be replaced";
+                    Error::new(Code::OutputExists, message).at_path(&output.target)
+                })?;
+                // what is left of a run that died; a manifest shows that it is the old dataset
+                let old = output.work.join(MANIFEST_NAME).exists();
+                if access == Access::New || access == Access::Resume && old {
+                    remove(&output.work)?;
+                }
             }
             Found::Dataset => return Err(output.exists("it holds a dataset", true)),
             Found::Foreign(name) => {
@@ -113,9 +140,19 @@ impl OutputDir {
         }
     }
 
+    /// The folder's final place.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// From now on the work area stays when the run fails, so that another can go on with it.
+    pub fn keep_work(&mut self, keep: bool) {
+        self.keep = keep;
+    }
+
     /// Folder for temporary files.
     pub fn scratch(&self) -> PathBuf {
-        self.work.join(".scratch")
+        self.work.join(SCRATCH)
     }
 
     /// Refuses to go on when the disk has less room than `needed` bytes.
@@ -132,29 +169,67 @@ impl OutputDir {
 
     /// Puts all files in their place, the manifest last.
     pub fn commit(mut self, manifest: &[u8]) -> Result<()> {
-        remove(&self.scratch())?;
         let files = self.files();
+        faults::point("commit.begin");
         if self.replaces {
             write_whole(&files.join(MANIFEST_NAME), manifest)?;
+            remove(&self.scratch())?;
             sync_dir(&files)?;
             self.swap()?;
+            faults::point("commit.swapped");
         } else {
             for name in list(&files)? {
                 let place = self.target.join(&name);
                 fs::rename(files.join(&name), &place).map_err(|error| io(&place, &error))?;
                 self.placed.push(place);
+                faults::point("commit.placed");
             }
             sync_dir(&self.target)?;
+            faults::point("commit.synced");
             // Beside its place, for a rename within one folder.
             let temporary = self.work.join(MANIFEST_NAME);
             write_whole(&temporary, manifest)?;
             let place = self.target.join(MANIFEST_NAME);
             fs::rename(&temporary, &place).map_err(|error| io(&place, &error))?;
             sync_dir(&self.target)?;
+            faults::point("commit.whole");
         }
         self.committed = true;
         remove(&self.work)?;
         self.unlock();
+        Ok(())
+    }
+
+    /// Folders for temporary files of the unfinished runs whose output is to be `target`.
+    ///
+    /// # Errors
+    /// `output.io`.
+    pub fn work_areas(target: &Path) -> Result<Vec<PathBuf>> {
+        let target = std::path::absolute(target).map_err(|error| io(target, &error))?;
+        let mut areas = Vec::new();
+        if target.is_dir() {
+            let names = list(&target)?;
+            let works = names.iter().filter(|name| name.starts_with(WORK_PREFIX));
+            areas.extend(works.map(|name| target.join(name)));
+        }
+        areas.extend(sibling(&target));
+        Ok(areas.into_iter().map(|area| area.join(SCRATCH)).collect())
+    }
+
+    /// Removes what a run that died left of a dataset that is whole, and the lock file.
+    ///
+    /// # Errors
+    /// `output.locked` if a run is going on there; `output.io`.
+    pub fn tidy(target: &Path) -> Result<()> {
+        let target = std::path::absolute(target).map_err(|error| io(target, &error))?;
+        let lock = lock(&target, Access::New)?;
+        for name in list(&target)? {
+            if name.starts_with(WORK_PREFIX) {
+                remove(&target.join(name))?;
+            }
+        }
+        remove(&target.join(LOCK_NAME))?;
+        drop(lock);
         Ok(())
     }
 
@@ -174,6 +249,32 @@ impl OutputDir {
         sync_dir(parent)
     }
 
+    /// Goes on with the work area of a run with the same tag, if there is one: what that run had
+    /// put in its place when it died goes back.
+    fn adopt(&self) -> Result<()> {
+        let own = self
+            .work
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let names = list(&self.target)?;
+        let other = |name: &&String| name.starts_with(WORK_PREFIX) && **name != own;
+        if let Some(name) = names.iter().find(other) {
+            let message = format!("an unfinished run with other options is there ({name})");
+            return Err(Error::new(Code::OutputExists, message)
+                .at_path(&self.target)
+                .hint("repeat its options to go on with it, or leave out --resume to begin anew"));
+        }
+        let files = self.files();
+        fs::create_dir_all(&files).map_err(|error| io(&files, &error))?;
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
+            let place = files.join(name);
+            fs::rename(self.target.join(name), &place).map_err(|error| io(&place, &error))?;
+        }
+        Ok(())
+    }
+
     /// Removes what a run that died left behind.
     fn sweep(&self) -> Result<()> {
         for name in list(&self.target)? {
@@ -182,15 +283,6 @@ impl OutputDir {
             }
         }
         Ok(())
-    }
-
-    /// The hidden sibling in which a replacement is made.
-    fn sibling(&self) -> Result<PathBuf> {
-        let (Some(parent), Some(name)) = (self.target.parent(), self.target.file_name()) else {
-            let error = Error::new(Code::OutputExists, "the root folder cannot be replaced");
-            return Err(error.at_path(&self.target));
-        };
-        Ok(parent.join(format!(".{}.sftprep-new", name.to_string_lossy())))
     }
 
     fn exists(&self, what: &str, replaceable: bool) -> Error {
@@ -208,8 +300,11 @@ impl OutputDir {
     /// Removes the lock file, then lets go of it.
     fn unlock(&mut self) {
         if let Some(file) = self.lock.take() {
-            // After a swap the lock file went away with the old dataset.
-            let _ = fs::remove_file(self.target.join(LOCK_NAME));
+            // After a swap the lock file went away with the old dataset. While a work area is kept
+            // the file stays: others may be about to lock it.
+            if !self.keep || self.committed {
+                let _ = fs::remove_file(self.target.join(LOCK_NAME));
+            }
             drop(file);
         }
     }
@@ -217,7 +312,7 @@ impl OutputDir {
 
 impl Drop for OutputDir {
     fn drop(&mut self) {
-        if !self.committed {
+        if !self.committed && !self.keep {
             // Best effort: the next run sweeps what is left, as long as it finds the work area.
             let gone = self.placed.iter().all(|path| fs::remove_file(path).is_ok());
             if gone {
@@ -231,8 +326,14 @@ impl Drop for OutputDir {
     }
 }
 
+/// The hidden sibling in which a replacement of a folder is made.
+fn sibling(target: &Path) -> Option<PathBuf> {
+    let name = target.file_name()?.to_string_lossy();
+    Some(target.parent()?.join(format!(".{name}.sftprep-new")))
+}
+
 /// Takes the lock of a folder, or says who has it.
-fn lock(target: &Path) -> Result<File> {
+fn lock(target: &Path, access: Access) -> Result<File> {
     let path = target.join(LOCK_NAME);
     let mut file = File::options()
         .read(true)
@@ -241,7 +342,11 @@ fn lock(target: &Path) -> Result<File> {
         .truncate(false)
         .open(&path)
         .map_err(|error| io(&path, &error))?;
-    match fs4::FileExt::try_lock(&file) {
+    let locked = match access {
+        Access::Share => fs4::FileExt::try_lock_shared(&file),
+        Access::New | Access::Resume => fs4::FileExt::try_lock(&file),
+    };
+    match locked {
         Ok(()) => {}
         Err(fs4::TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(&path).unwrap_or_default();
@@ -251,6 +356,9 @@ fn lock(target: &Path) -> Result<File> {
                 .hint("wait for it to end, or choose another --out"));
         }
         Err(fs4::TryLockError::Error(error)) => return Err(io(&path, &error)),
+    }
+    if access == Access::Share {
+        return Ok(file);
     }
     // For whoever finds the folder locked; the lock itself is the system's.
     let noted = file
@@ -264,12 +372,12 @@ fn lock(target: &Path) -> Result<File> {
 fn look(target: &Path) -> Result<Found> {
     let names = list(target)?;
     let whole = names.iter().any(|name| name == MANIFEST_NAME);
-    let ours = |name: &str| is_ours(name) || whole && MODEL_FILES.contains(&name);
+    let died = names.iter().any(|name| name.starts_with(WORK_PREFIX));
+    let ours = |name: &str| is_ours(name) || (whole || died) && MODEL_FILES.contains(&name);
     if let Some(name) = names.iter().find(|name| !ours(name)) {
         return Ok(Found::Foreign(name.clone()));
     }
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    let died = names.iter().any(|name| name.starts_with(WORK_PREFIX));
     if has(MANIFEST_NAME) {
         return Ok(Found::Dataset);
     }

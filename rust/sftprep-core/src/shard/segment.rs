@@ -1,26 +1,33 @@
 //! The temporary segment: tokenized documents on disk between the map phase and the gathering.
 //!
-//! Documents are appended in input order and read back in the order of the plan. Only 12 bytes per
-//! document stay in memory (its length, which the plan needs, and its offset). Reads are positioned
-//! reads and not a memory map: the whole segment is read once in random order, and pages of a map
-//! would count as the process's own memory until the kernel takes them back.
+//! Every task of the map phase appends its documents to a file of its own in input order; they are
+//! read back in the order of the plan as one segment. Only 12 bytes per document stay in memory
+//! (its length, which the plan needs, and its offset). Reads are positioned reads and not a memory
+//! map: the whole segment is read once in random order, and pages of a map would count as the
+//! process's own memory until the kernel takes them back.
 //!
 //! The layout is private to one run of one version: little-endian 32-bit words; per document 8
 //! words of header (source, part, line, byte offset, tokens, spans), 4 words per span (end,
 //! message, kind and flags, weight), then the ids.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Code, Error, Result};
-use crate::types::{Example, Piece, RowPlace, SpanKind, TokenSpan};
+use crate::types::{Example, Piece, RowPlace, SourceId, SpanKind, TokenSpan};
+
+use super::hashed::{Digest, HashedFile};
 
 const HEADER_WORDS: usize = 8;
 const SPAN_WORDS: usize = 4;
 
-/// Bytes gathered before a write call.
-const BUFFER: usize = 1 << 20;
+/// Files of the segment that are kept open, at most.
+const OPEN_FILES: usize = 200;
+
+/// Errors of the system that say "too many open files".
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
 
 /// Spans read at once when only a piece of a document is wanted.
 const SPAN_BLOCK: usize = 256;
@@ -34,35 +41,21 @@ pub struct DocMeta {
     pub part: u32,
 }
 
-/// Appends documents to a segment.
-#[derive(Debug)]
+/// Appends the documents of one task to its file.
 pub struct SegmentWriter {
-    out: BufWriter<File>,
+    out: HashedFile,
     path: PathBuf,
-    lengths: Vec<u32>,
-    offsets: Vec<u64>,
-    /// Bytes written.
-    end: u64,
+    sizes: Vec<(u32, u32)>,
     words: Vec<u32>,
 }
 
 impl SegmentWriter {
-    /// Starts a segment in `dir`, which is a folder for temporary files.
-    pub fn create(dir: &Path) -> Result<Self> {
-        let path = dir.join("segment-00000.tmp");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(|error| Error::io(Code::OutputIo, &path, &error))?;
+    /// Starts the file.
+    pub fn create(path: &Path) -> Result<Self> {
         Ok(Self {
-            out: BufWriter::with_capacity(BUFFER, file),
-            path,
-            lengths: Vec::new(),
-            offsets: Vec::new(),
-            end: 0,
+            out: HashedFile::scratch(path)?,
+            path: path.to_owned(),
+            sizes: Vec::new(),
             words: Vec::new(),
         })
     }
@@ -87,40 +80,27 @@ impl SegmentWriter {
             let kind = u32::from(span.kind as u8) | flags;
             words.extend([span.end, span.message, kind, span.weight.to_bits()]);
         }
-        let written = self
-            .out
-            .write_all(bytemuck::cast_slice(words))
-            .and_then(|()| self.out.write_all(bytemuck::cast_slice(&example.input_ids)));
-        written.map_err(|error| Error::io(Code::OutputIo, &self.path, &error))?;
-        self.lengths.push(example.input_ids.len() as u32);
-        self.offsets.push(self.end);
-        self.end += 4 * (words.len() + example.input_ids.len()) as u64;
+        self.out.write(bytemuck::cast_slice(words))?;
+        self.out.write(bytemuck::cast_slice(&example.input_ids))?;
+        self.sizes
+            .push((example.input_ids.len() as u32, example.spans.len() as u32));
         Ok(())
     }
 
-    /// Lengths of the documents so far, in tokens: what the plan is made of.
-    pub fn lengths(&self) -> &[u32] {
-        &self.lengths
+    /// Makes the file durable; returns its size and hash.
+    pub fn seal(self) -> Result<Digest> {
+        self.out.seal()
     }
 
-    /// Bytes on disk so far, about.
-    pub fn bytes(&self) -> u64 {
-        self.end
-    }
-
-    /// Ends the writing; documents can be read from now on.
+    /// Makes the file durable and reads it as a segment of one task.
     pub fn finish(self) -> Result<SegmentReader> {
-        let file = self
-            .out
-            .into_inner()
-            .map_err(|error| Error::io(Code::OutputIo, &self.path, error.error()))?;
-        Ok(SegmentReader {
-            file,
-            path: self.path,
-            lengths: self.lengths,
-            offsets: self.offsets,
-            end: self.end,
-        })
+        let mut reader = SegmentReader::default();
+        reader.begin_file(self.path, 0, 0);
+        for &(tokens, spans) in &self.sizes {
+            reader.push(tokens, spans);
+        }
+        self.out.seal()?;
+        Ok(reader)
     }
 }
 
@@ -151,13 +131,27 @@ fn check_example(example: &Example, meta: DocMeta) -> Result<()> {
 }
 
 /// Reads documents of a segment, from any number of threads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SegmentReader {
-    file: File,
-    path: PathBuf,
+    files: Vec<SegmentFile>,
+    /// Open files, by index in `files`.
+    open: Mutex<Vec<(usize, Arc<File>)>>,
     lengths: Vec<u32>,
+    /// Where each document begins in its file.
     offsets: Vec<u64>,
+}
+
+/// The file of one task.
+#[derive(Debug)]
+struct SegmentFile {
+    path: PathBuf,
+    /// Index of its first document.
+    first: usize,
+    /// Bytes of its documents.
     end: u64,
+    /// Added to line numbers of this source: the task counted them from its own first line.
+    source: SourceId,
+    lines_before: u64,
 }
 
 /// A piece of a document, as it was appended. One value is reused for many reads.
@@ -181,6 +175,74 @@ impl DocumentPiece {
 }
 
 impl SegmentReader {
+    /// Goes on with the file of another task, whose line numbers in `source` count from
+    /// `lines_before`.
+    pub fn begin_file(&mut self, path: PathBuf, source: SourceId, lines_before: u64) {
+        self.files.push(SegmentFile {
+            path,
+            first: self.lengths.len(),
+            end: 0,
+            source,
+            lines_before,
+        });
+    }
+
+    /// The next document of the current file has this many tokens and spans.
+    pub fn push(&mut self, tokens: u32, spans: u32) {
+        if let Some(file) = self.files.last_mut() {
+            self.lengths.push(tokens);
+            self.offsets.push(file.end);
+            let words =
+                HEADER_WORDS as u64 + SPAN_WORDS as u64 * u64::from(spans) + u64::from(tokens);
+            file.end += 4 * words;
+        }
+    }
+
+    /// Bytes of the file that is being gone through, as far as its documents were pushed.
+    pub fn bytes_of_file(&self) -> u64 {
+        self.files.last().map_or(0, |file| file.end)
+    }
+
+    /// Whether a token of a document lies in a trained span.
+    pub fn is_trained(&self, document: u32, token: u32) -> Result<bool> {
+        let piece = Piece {
+            document,
+            start: token,
+            len: 1,
+        };
+        let mut out = DocumentPiece::default();
+        self.read(piece, &mut out)?;
+        Ok(out.spans.first().is_some_and(|span| span.trained))
+    }
+
+    /// The file that holds a document.
+    fn file_of(&self, document: usize) -> Result<Source<'_>> {
+        let index = self.files.partition_point(|file| file.first <= document) - 1;
+        let file = &self.files[index];
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, handle)) = open.iter().find(|(at, _)| *at == index) {
+            let handle = Arc::clone(handle);
+            return Ok(Source { file, handle });
+        }
+        if open.len() >= OPEN_FILES {
+            open.clear();
+        }
+        let handle = File::open(&file.path).or_else(|error| {
+            let many = error
+                .raw_os_error()
+                .is_some_and(|code| TOO_MANY_FILES.contains(&code));
+            if many && !open.is_empty() {
+                open.clear();
+                return File::open(&file.path);
+            }
+            Err(error)
+        });
+        let handle =
+            Arc::new(handle.map_err(|error| Error::io(Code::OutputIo, &file.path, &error))?);
+        open.push((index, Arc::clone(&handle)));
+        Ok(Source { file, handle })
+    }
+
     /// Lengths of the documents, in tokens.
     pub fn lengths(&self) -> &[u32] {
         &self.lengths
@@ -209,16 +271,37 @@ impl SegmentReader {
             return Err(Error::new(Code::RunInternal, message));
         }
         out.spans.clear();
-        if piece.start == 0 && piece.len == tokens {
-            self.read_whole(document, tokens, out)
-        } else {
-            self.read_piece(document, tokens, piece, out)
-        }
-    }
-
-    fn read_whole(&self, document: usize, tokens: u32, out: &mut DocumentPiece) -> Result<DocMeta> {
+        let source = self.file_of(document)?;
         let start = self.offsets[document];
-        let end = self.offsets.get(document + 1).copied().unwrap_or(self.end);
+        let mut meta = if piece.start == 0 && piece.len == tokens {
+            // the next document, unless it begins another file
+            let next = self.offsets.get(document + 1).copied();
+            let end = next.filter(|next| *next > start).unwrap_or(source.file.end);
+            source.read_whole(start..end, tokens, out)?
+        } else {
+            source.read_piece(start, tokens, piece, out)?
+        };
+        if meta.place.source == source.file.source {
+            meta.place.line += source.file.lines_before;
+        }
+        Ok(meta)
+    }
+}
+
+/// A file of the segment, open.
+struct Source<'a> {
+    file: &'a SegmentFile,
+    handle: Arc<File>,
+}
+
+impl Source<'_> {
+    fn read_whole(
+        &self,
+        bytes: Range<u64>,
+        tokens: u32,
+        out: &mut DocumentPiece,
+    ) -> Result<DocMeta> {
+        let Range { start, end } = bytes;
         self.read_words(start, ((end - start) / 4) as usize, &mut out.words)?;
         let (meta, spans) = self.header(&out.words, tokens)?;
         out.first_id = HEADER_WORDS + SPAN_WORDS * spans;
@@ -237,12 +320,11 @@ impl SegmentReader {
     /// Reads only what a piece needs: a very long document has very many of them.
     fn read_piece(
         &self,
-        document: usize,
+        start: u64,
         tokens: u32,
         piece: Piece,
         out: &mut DocumentPiece,
     ) -> Result<DocMeta> {
-        let start = self.offsets[document];
         self.read_words(start, HEADER_WORDS, &mut out.words)?;
         let (meta, spans) = self.header(&out.words, tokens)?;
         let first_span = start + 4 * HEADER_WORDS as u64;
@@ -317,14 +399,14 @@ impl SegmentReader {
     fn read_words(&self, offset: u64, count: usize, words: &mut Vec<u32>) -> Result<()> {
         words.clear();
         words.resize(count, 0);
-        read_exact_at(&self.file, bytemuck::cast_slice_mut(words), offset)
-            .map_err(|error| Error::io(Code::OutputIo, &self.path, &error))
+        read_exact_at(&self.handle, bytemuck::cast_slice_mut(words), offset)
+            .map_err(|error| Error::io(Code::OutputIo, &self.file.path, &error))
     }
 
     fn damaged(&self) -> Error {
         let message = "the temporary segment is not what was written to it";
         Error::new(Code::OutputIo, message)
-            .at_path(&self.path)
+            .at_path(&self.file.path)
             .hint("another program changed it, or the disk is failing; run again")
     }
 }
@@ -351,80 +433,5 @@ fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> std::io
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::shard::testing::{example, meta};
-
-    proptest! {
-        #[test]
-        fn what_is_read_is_what_was_appended(
-            seeds in prop::collection::vec((1u32..600, any::<u64>()), 1..20),
-            cut in any::<u64>(),
-        ) {
-            let dir = tempfile::tempdir().unwrap();
-            let mut writer = SegmentWriter::create(dir.path()).unwrap();
-            let examples: Vec<Example> = seeds.iter().map(|(n, seed)| example(*n, *seed)).collect();
-            for (index, example) in examples.iter().enumerate() {
-                writer.append(example, meta(index as u32)).unwrap();
-            }
-            let reader = writer.finish().unwrap();
-            let mut piece = DocumentPiece::default();
-            for (index, example) in (0..).zip(&examples) {
-                let len = example.input_ids.len() as u32;
-                let whole = Piece { document: index, start: 0, len };
-                prop_assert_eq!(reader.read(whole, &mut piece).unwrap(), meta(index));
-                prop_assert_eq!(piece.input_ids(), &example.input_ids[..]);
-                let solid: Vec<TokenSpan> = piece.spans().to_vec();
-                let start = (cut % u64::from(len)) as u32;
-                let part = 1 + (cut >> 32) as u32 % (len - start);
-                let cut = Piece { document: index, start, len: part };
-                prop_assert_eq!(reader.read(cut, &mut piece).unwrap(), meta(index));
-                let range = start as usize..(start + part) as usize;
-                prop_assert_eq!(piece.input_ids(), &example.input_ids[range.clone()]);
-                // Token by token, the piece's spans say what the document's spans say.
-                let says = |spans: &[TokenSpan], token: u32| {
-                    let span = spans[spans.partition_point(|span| span.end <= token)];
-                    (span.kind, span.message, span.trained, span.straddles, span.weight.to_bits())
-                };
-                for token in range {
-                    let token = token as u32;
-                    prop_assert_eq!(says(piece.spans(), token - start), says(&solid, token));
-                    prop_assert_eq!(says(&example.spans, token), says(&solid, token));
-                }
-                prop_assert_eq!(piece.spans().last().unwrap().end, part);
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_a_document_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut writer = SegmentWriter::create(dir.path()).unwrap();
-        let whole = example(5, 1);
-        let mut refused = |example: &Example| {
-            let error = writer.append(example, meta(7)).unwrap_err();
-            assert_eq!(error.code, Code::RunInternal);
-            error.message
-        };
-        assert!(refused(&Example::default()).contains("0 tokens"));
-        let mut short = whole.clone();
-        short.input_ids.push(1);
-        assert!(refused(&short).contains("spans end at 5 of 6 tokens"));
-        let mut large = whole;
-        large.input_ids[2] = 1 << 31;
-        assert!(refused(&large).contains("2147483648"));
-        let reader = writer.finish().unwrap();
-        assert!(reader.is_empty());
-        let piece = Piece {
-            document: 0,
-            start: 0,
-            len: 1,
-        };
-        let error = reader
-            .read(piece, &mut DocumentPiece::default())
-            .unwrap_err();
-        assert_eq!(error.code, Code::RunInternal);
-    }
-}
+#[path = "segment_tests.rs"]
+mod tests;

@@ -37,7 +37,7 @@ pub struct SourceTotals {
 }
 
 /// Totals of a run, per source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     sources: Vec<(String, SourceTotals)>,
 }

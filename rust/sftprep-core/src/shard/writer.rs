@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Code, Error, Result};
 use crate::types::{PackedRows, RowShape};
 
@@ -93,7 +95,7 @@ fn row_bytes(shape: RowShape) -> u64 {
 }
 
 /// The two files of a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardInfo {
     /// Ids, labels and sequence lengths.
     pub data: FileInfo,

@@ -40,6 +40,17 @@ impl TextBuffer {
         Ok(text)
     }
 
+    /// Text from the middle of an input, whose first byte stands at `offset`.
+    pub(super) fn from_middle(stream: ByteStream, offset: u64) -> Self {
+        Self {
+            stream,
+            data: Vec::new(),
+            start: 0,
+            end: 0,
+            offset,
+        }
+    }
+
     /// What was read and not yet taken.
     pub(super) fn unread(&self) -> &[u8] {
         &self.data[self.start..self.end]

@@ -1,10 +1,12 @@
 //! The decompressed bytes of one input, hashed and counted as they are read.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use blake3::hazmat::HasherExt;
 use flate2::bufread::GzDecoder;
 
 use super::{Compression, InputFile};
@@ -73,6 +75,8 @@ pub(super) struct Raw {
     head: io::Cursor<Vec<u8>>,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// Which of the bytes that pass are hashed.
+    window: Range<u64>,
     failed: bool,
 }
 
@@ -83,6 +87,7 @@ impl Raw {
             head: io::Cursor::default(),
             hasher: blake3::Hasher::new(),
             bytes: 0,
+            window: 0..u64::MAX,
             failed: false,
         }
     }
@@ -112,8 +117,11 @@ impl Read for Raw {
                 }
             }
         }
-        self.hasher.update(&into[..count]);
-        self.bytes += count as u64;
+        let now = self.bytes..self.bytes + count as u64;
+        let first = self.window.start.clamp(now.start, now.end) - now.start;
+        let last = self.window.end.clamp(now.start, now.end) - now.start;
+        self.hasher.update(&into[first as usize..last as usize]);
+        self.bytes = now.end;
         Ok(count)
     }
 }
@@ -185,9 +193,28 @@ pub(super) struct ByteStream {
     compression: Compression,
     produced: u64,
     ended: bool,
+    /// The bytes that are hashed, if they are not the whole file.
+    range: Option<Range<u64>>,
 }
 
 impl ByteStream {
+    /// Opens a plain file one byte before `range`, or at its start, to read the rows of that range
+    /// and hash its bytes.
+    pub(super) fn open_range(input: &InputFile, range: &Range<u64>) -> Result<Self> {
+        let stamp = Stamp::of(input)?;
+        let failed = |error: &io::Error| Error::io(Code::SourceUnreadable, &input.path, error);
+        let mut file = File::open(&input.path).map_err(|error| failed(&error))?;
+        let before = range.start.min(1);
+        file.seek(SeekFrom::Start(range.start - before))
+            .map_err(|error| failed(&error))?;
+        let mut raw = Raw::new(Box::new(file));
+        raw.window = before..before + (range.end - range.start);
+        raw.hasher.set_input_offset(range.start);
+        let mut stream = Self::new(raw, Compression::None, input.path.clone(), Some(stamp))?;
+        stream.range = Some(range.clone());
+        Ok(stream)
+    }
+
     pub(super) fn open(input: &InputFile) -> Result<Self> {
         if input.is_stdin() {
             return Self::unnamed(Box::new(io::stdin()), &input.path);
@@ -235,6 +262,7 @@ impl ByteStream {
             compression,
             produced: 0,
             ended: false,
+            range: None,
         })
     }
 
@@ -276,8 +304,16 @@ impl ByteStream {
         self.raw().map_or(0, |raw| raw.bytes)
     }
 
-    /// After the end: size and BLAKE3 of the file as it was read.
+    /// After the end: size and BLAKE3 of the file as it was read; of a range its size and, as the
+    /// hash, its chaining value.
     pub(super) fn finish(self) -> Result<(u64, String)> {
+        if let (Some(range), Some(raw), Some(stamp)) = (&self.range, self.raw(), &self.stamp) {
+            // nothing past the range needs to have been read, everything in it has to
+            let whole = raw.bytes >= raw.window.end;
+            stamp.check(if whole { stamp.bytes } else { raw.bytes })?;
+            let value = blake3::Hash::from_bytes(raw.hasher.finalize_non_root());
+            return Ok((range.end - range.start, value.to_hex().to_string()));
+        }
         let (bytes, hash) = self.raw().map_or_else(
             || (0, blake3::Hasher::new().finalize()),
             |raw| (raw.bytes, raw.hasher.finalize()),

@@ -17,6 +17,10 @@ pub(super) struct Lines {
     scanned: usize,
     /// Bytes of the current line that were taken and dropped, because it is too long.
     dropped: u64,
+    /// Lines that begin here or later belong to somebody else.
+    end: u64,
+    /// Whether the text begins inside a line that belongs to somebody else.
+    skipping: bool,
 }
 
 impl Lines {
@@ -28,15 +32,39 @@ impl Lines {
             line: 0,
             scanned: 0,
             dropped: 0,
+            end: u64::MAX,
+            skipping: false,
         }
+    }
+
+    /// Only the lines that begin before byte `end`, and not the first if `skipping`: the text
+    /// begins with the last byte before the range then.
+    pub(super) fn within(mut self, end: u64, skipping: bool) -> Self {
+        (self.end, self.skipping) = (end, skipping);
+        self
+    }
+
+    /// Lines so far, blank ones included.
+    pub(super) fn lines(&self) -> u64 {
+        self.line
     }
 
     /// Appends rows until the budget is spent (true) or the text ends (false).
     pub(super) fn fill(&mut self, rows: &mut Rows, budget: &Budget) -> Result<bool> {
         let start = self.text.offset();
         loop {
+            let at_start = self.scanned == 0 && self.dropped == 0;
+            if self.text.offset() >= self.end && (at_start || self.skipping) {
+                return Ok(false);
+            }
             if budget.is_spent(rows, self.text.offset() - start) {
                 return Ok(true);
+            }
+            if self.skipping {
+                if !self.skip()? {
+                    return Ok(false);
+                }
+                continue;
             }
             if let Some(at) = memchr(b'\n', &self.text.unread()[self.scanned..]) {
                 self.end_line(self.scanned + at, rows);
@@ -56,6 +84,18 @@ impl Lines {
                 return Ok(false);
             }
         }
+    }
+
+    /// Takes what is there of a line that belongs to somebody else; false at the end of the text.
+    fn skip(&mut self) -> Result<bool> {
+        match memchr(b'\n', self.text.unread()) {
+            Some(at) => {
+                self.text.take(at + 1);
+                self.skipping = false;
+            }
+            None => self.text.take(self.text.unread().len()),
+        }
+        Ok(!self.skipping || self.text.fill()?)
     }
 
     pub(super) fn text(&self) -> &TextBuffer {

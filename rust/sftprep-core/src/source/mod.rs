@@ -23,10 +23,12 @@ mod ipc;
 mod lines;
 mod reader;
 mod resolve;
+mod tasks;
 mod values;
 
 pub use reader::{InputDigest, ReadOptions, Reader};
 pub use resolve::resolve;
+pub use tasks::{Part, TASK_BYTES, join_hashes, lines_before, tasks};
 
 /// Path that stands for standard input.
 pub const STDIN: &str = "-";

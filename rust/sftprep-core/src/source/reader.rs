@@ -4,6 +4,7 @@ use super::buffer::TextBuffer;
 use super::bytes::ByteStream;
 use super::columnar::Columnar;
 use super::lines::Lines;
+use super::tasks::Part;
 use super::values::{self, Layout, Values};
 use super::{InputFile, Kind};
 use crate::error::{Error, Result};
@@ -47,10 +48,13 @@ pub struct InputDigest {
     pub path: std::path::PathBuf,
     /// Bytes of the file that were read.
     pub bytes: u64,
-    /// BLAKE3 of the file as hex digits; `None` if it was not read to its end.
+    /// BLAKE3 of the file as hex digits; `None` if it was not read to its end. Of a part of a file
+    /// it is the chaining value.
     pub blake3: Option<String>,
     /// Rows handed out.
     pub rows: u64,
+    /// Lines read, blank ones included; 0 for what does not consist of lines.
+    pub lines: u64,
 }
 
 /// How much may still go into a chunk.
@@ -87,8 +91,9 @@ enum Open {
 /// Reads inputs one after the other; see [`Reader::next_chunk`].
 pub struct Reader {
     files: Vec<InputFile>,
+    parts: Vec<Part>,
     options: ReadOptions,
-    /// Index of the input that is open, or that is opened next.
+    /// Index of the part that is open, or that is opened next.
     at: usize,
     open: Option<Open>,
     pending: Option<Error>,
@@ -102,8 +107,19 @@ pub struct Reader {
 impl Reader {
     /// A reader of those inputs; nothing is opened yet.
     pub fn new(files: Vec<InputFile>, options: ReadOptions) -> Self {
+        let whole = |source| Part {
+            source,
+            range: None,
+        };
+        let parts = (0..files.len() as SourceId).map(whole).collect();
+        Self::of_parts(files, parts, options)
+    }
+
+    /// A reader of parts of those inputs; their indices must be those of `files`.
+    pub fn of_parts(files: Vec<InputFile>, parts: Vec<Part>, options: ReadOptions) -> Self {
         Self {
             files,
+            parts,
             options,
             at: 0,
             open: None,
@@ -127,7 +143,7 @@ impl Reader {
         if let Some(error) = self.pending.take() {
             return Err(error);
         }
-        while self.at < self.files.len() && !self.is_full() {
+        while self.at < self.parts.len() && !self.is_full() {
             let mut rows = Rows::default();
             let outcome = self.fill(&mut rows);
             self.rows += rows.len() as u64;
@@ -186,11 +202,11 @@ impl Reader {
         };
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(open(
-                &self.files[self.at],
-                self.at as SourceId,
-                self.options.max_line_bytes,
-            )?),
+            none => {
+                let part = &self.parts[self.at];
+                let file = &self.files[part.source as usize];
+                none.insert(open(file, part, self.options.max_line_bytes)?)
+            }
         };
         match open {
             Open::Lines(lines) => lines.fill(rows, &budget),
@@ -204,14 +220,16 @@ impl Reader {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
-        let file = &self.files[self.at];
+        let source = self.parts[self.at].source;
+        let file = &self.files[source as usize];
         let mut digest = InputDigest {
-            source: self.at as SourceId,
+            source,
             name: file.name.clone(),
             path: file.path.clone(),
             bytes: open.raw_bytes(),
             blake3: None,
             rows: self.rows_of_input,
+            lines: open.lines(),
         };
         self.skip_input();
         if at_end {
@@ -231,7 +249,19 @@ impl Reader {
     }
 }
 
-fn open(file: &InputFile, source: SourceId, max_line_bytes: u64) -> Result<Open> {
+fn open(file: &InputFile, part: &Part, max_line_bytes: u64) -> Result<Open> {
+    let source = part.source;
+    if let Some(range) = &part.range {
+        let stream = ByteStream::open_range(file, range)?;
+        let text = match range.start {
+            0 => TextBuffer::new(stream)?,
+            start => TextBuffer::from_middle(stream, start - 1),
+        };
+        let lines = Lines::new(text, source, max_line_bytes);
+        return Ok(Open::Lines(Box::new(
+            lines.within(range.end, range.start > 0),
+        )));
+    }
     if matches!(file.kind, Kind::Parquet | Kind::Arrow) && !file.is_stdin() {
         return Ok(Open::Columnar(Box::new(Columnar::open(file, source)?)));
     }
@@ -277,6 +307,13 @@ impl Open {
             Self::Lines(lines) => lines.text().stream().raw_bytes(),
             Self::Values(values) => values.text().stream().raw_bytes(),
             Self::Columnar(columnar) => columnar.raw_bytes(),
+        }
+    }
+
+    fn lines(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.lines(),
+            Self::Values(_) | Self::Columnar(_) => 0,
         }
     }
 

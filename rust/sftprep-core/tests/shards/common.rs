@@ -8,7 +8,7 @@ use sftprep_core::pack::{self, Cuts};
 use sftprep_core::types::{Example, NO_MESSAGE, PackedRows, RowPlace, SpanKind, TokenSpan};
 
 use sftprep_core::shard::{
-    DocMeta, InputInfo, LedgerRow, LedgerWriter, Manifest, Outcome, OutputDir, PackingInfo,
+    Access, DocMeta, InputInfo, LedgerRow, LedgerWriter, Manifest, Outcome, OutputDir, PackingInfo,
     RunFacts, SegmentWriter, ShardPlan, write_huggingface_files, write_shard,
 };
 
@@ -91,10 +91,10 @@ impl Default for Spec {
 /// Writes a dataset as the pipeline would, shards in an odd order; returns the documents.
 pub(crate) fn write_dataset(dir: &Path, spec: &Spec, overwrite: bool) -> Vec<Example> {
     let sources = ["a".to_owned(), "b".to_owned()];
-    let output = OutputDir::open(dir, overwrite, "0123456789abcdef").unwrap();
+    let output = OutputDir::open(dir, overwrite, "0123456789abcdef", Access::New).unwrap();
     output.check_space(1 << 20).unwrap();
     let mut ledger = LedgerWriter::create(&output.files(), &sources, true).unwrap();
-    let mut segment = SegmentWriter::create(&output.scratch()).unwrap();
+    let mut segment = SegmentWriter::create(&output.scratch().join("segment")).unwrap();
     let mut cuts = Cuts::new(spec.strategy, spec.max_len);
     let mut seed = spec.seed;
     let mut examples = Vec::new();
@@ -126,6 +126,7 @@ pub(crate) fn write_dataset(dir: &Path, spec: &Spec, overwrite: bool) -> Vec<Exa
             encoded: tokens,
             outcome,
             text: b"",
+            text_bytes: 0,
         };
         ledger.append(&row).unwrap();
         examples.push(example);
@@ -144,6 +145,7 @@ pub(crate) fn write_dataset(dir: &Path, spec: &Spec, overwrite: bool) -> Vec<Exa
                 encoded: 3,
                 outcome,
                 text: b"{]",
+                text_bytes: 2,
             })
             .unwrap();
     }

@@ -3,13 +3,13 @@
 use std::fs;
 
 use sftprep_core::error::{Code, Error};
-use sftprep_core::shard::{MANIFEST_NAME, Mode, OutputDir, verify};
+use sftprep_core::shard::{Access, MANIFEST_NAME, Mode, OutputDir, verify};
 
 use super::common::{Spec, write_dataset};
 use super::roundtrip::contents;
 
 fn open(dir: &std::path::Path, overwrite: bool) -> Result<OutputDir, Error> {
-    OutputDir::open(dir, overwrite, "tag")
+    OutputDir::open(dir, overwrite, "tag", Access::New)
 }
 
 #[test]

@@ -1,0 +1,29 @@
+"""``sftprep commit``: the last of four steps of a run in several processes."""
+
+from __future__ import annotations
+
+import argparse
+
+SUMMARY = "make a dataset of the shards that are written: check them and write the manifest"
+
+EXAMPLES = """\
+examples:
+  sftprep pack big/ --tokenizer model/ --out packs/ --task 1/4   (and 2/4, 3/4, 4/4)
+  sftprep plan packs/
+  sftprep write packs/ --task 1/2                                (and 2/2)
+  sftprep commit packs/
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does the phase."""
+    from sftprep.api import go_on
+
+    report = go_on(options.out, "commit")
+    print(f"wrote {options.out}: {report.shards} shards, {report.content_id}")
+    return 0
