@@ -11,8 +11,10 @@
 use crate::classes::code_point;
 use crate::slab::Slab;
 
-/// log2 of the number of bits in the pair filter: 1 MiB, so that 400,000 pairs fill a twentieth.
-const FILTER_BITS: u32 = 23;
+/// Bits of the pair filter for every pair, so that one in ten or fewer is set: at most 64 KiB for
+/// vocabularies of the usual kind. (1 MiB, nearly empty, was further away than false pairs cost:
+/// over half of the time on Han text went into waiting for it.)
+const BITS_PER_PAIR: usize = 10;
 
 /// Which neighbouring characters some token holds side by side.
 pub(crate) struct Bridges {
@@ -20,6 +22,10 @@ pub(crate) struct Bridges {
     pub(crate) ascii: Vec<u64>,
     /// One bit per hash of any other pair.
     pub(crate) filter: Slab<u64>,
+    /// How far a hash is shifted to be a bit of the filter.
+    shift: u32,
+    /// The pairs, until the filter is made of them.
+    pairs: Vec<u64>,
     /// Byte-level tokens may begin or end within a character. For such patterns: by the first byte
     /// of b, the last bytes of a that occur (4 words each).
     pub(crate) gate: Vec<u64>,
@@ -58,10 +64,14 @@ impl Cuts {
 }
 
 #[inline]
-fn mix(a: u32, b: u32) -> usize {
-    let x = u64::from(a) << 32 | u64::from(b);
-    (x.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (x >> 29).wrapping_mul(0xD6E8_FEB8_6659_FD93)) as usize
-        >> (64 - FILTER_BITS)
+fn mix(x: u64) -> u64 {
+    x.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (x >> 29).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+/// Two characters in one word.
+#[inline]
+fn both(a: u32, b: u32) -> u64 {
+    u64::from(a) << 32 | u64::from(b)
 }
 
 /// A key for "a token has `left` just before `right`", either part possibly a piece of a character.
@@ -93,7 +103,9 @@ impl Bridges {
     pub(crate) fn new() -> Self {
         Self {
             ascii: vec![0; 256],
-            filter: Slab::zeroed(1 << (FILTER_BITS - 6)),
+            filter: vec![0; 1].into(),
+            shift: 58,
+            pairs: Vec::new(),
             gate: vec![0; 1024],
             partial: Vec::new(),
             partial_bits: vec![0; 256],
@@ -131,13 +143,33 @@ impl Bridges {
         if a < 128 && b < 128 {
             self.ascii[(a << 1 | b >> 6) as usize] |= 1 << (b & 63);
         } else {
-            let h = mix(a, b);
-            self.filter.writable()[h >> 6] |= 1 << (h & 63);
+            self.pairs.push(both(a, b));
         }
     }
 
-    /// To be called after the last `add`.
-    pub(crate) fn finish(&mut self) {
+    /// To be called after the last `add`. `spm`: texts write a space where the vocabulary writes
+    /// `▁`, and it gets the pairs of that.
+    pub(crate) fn finish(&mut self, spm: bool) {
+        if spm {
+            self.alias_space();
+        }
+        self.pairs.sort_unstable();
+        self.pairs.dedup();
+        let bits = (self.pairs.len() * BITS_PER_PAIR)
+            .next_power_of_two()
+            .max(64);
+        self.shift = 64 - bits.trailing_zeros();
+        let mut filter = vec![0u64; bits / 64];
+        for &pair in &self.pairs {
+            let bit = mix(pair) >> self.shift;
+            filter[(bit >> 6) as usize] |= 1 << (bit & 63);
+        }
+        self.filter = filter.into();
+        self.pairs = Vec::new();
+        self.index_partial();
+    }
+
+    fn index_partial(&mut self) {
         self.partial.sort_unstable();
         self.partial.dedup();
         for key in &self.partial {
@@ -153,42 +185,36 @@ impl Bridges {
         gate: Vec<u64>,
         partial: Vec<u64>,
     ) -> Option<Self> {
-        let sizes = [ascii.len(), filter.len(), gate.len()];
+        let sizes = [ascii.len(), gate.len()] == [256, 1024] && filter.len().is_power_of_two();
         let mut new = Self {
+            shift: 58 - filter.len().trailing_zeros(),
             ascii,
             filter,
+            pairs: Vec::new(),
             gate,
             partial,
             partial_bits: vec![0; 256],
         };
-        new.finish();
-        (sizes == [256, 1 << (FILTER_BITS - 6), 1024]).then_some(new)
+        new.index_partial();
+        sizes.then_some(new)
     }
 
-    /// Sentencepiece texts write a space where the vocabulary writes `▁`: gives the pairs of the
-    /// one to the other.
-    pub(crate) fn alias_space(&mut self) {
+    fn alias_space(&mut self) {
         let (space, bar) = (0x20, 0x2581);
-        for c in 0..128 {
-            if c == space {
-                continue;
+        for pair in std::mem::take(&mut self.pairs) {
+            let (a, b) = ((pair >> 32) as u32, pair as u32);
+            let as_space = |c: u32| if c == bar { space } else { c };
+            self.pairs.push(pair);
+            if as_space(a) < 128 && as_space(b) < 128 {
+                self.add_pair(as_space(a), as_space(b));
             }
-            if self.filter_has(bar, c) {
-                self.add_pair(space, c);
-            }
-            if self.filter_has(c, bar) {
-                self.add_pair(c, space);
-            }
-        }
-        if self.filter_has(bar, bar) {
-            self.add_pair(space, space);
         }
     }
 
     #[inline]
     fn filter_has(&self, a: u32, b: u32) -> bool {
-        let h = mix(a, b);
-        self.filter[h >> 6] >> (h & 63) & 1 != 0
+        let bit = mix(both(a, b)) >> self.shift;
+        self.filter[(bit >> 6) as usize] >> (bit & 63) & 1 != 0
     }
 
     /// Whether a token may hold ASCII characters `a` and `b` side by side.
@@ -310,7 +336,7 @@ mod tests {
         b.add("ab中".as_bytes());
         b.add(&[0xB8, 0xAD, b'x']); // the end of 中, then x
         b.add(&[b'q', 0xE4, 0xB8]); // q, then the beginning of 中
-        b.finish();
+        b.finish(false);
         let text = "abc中x q中ba";
         let units = |t: &str| {
             let (mut out, mut p) = (Vec::new(), 0);
@@ -331,8 +357,7 @@ mod tests {
         b.add("▁a".as_bytes());
         b.add("b▁".as_bytes());
         b.add("中▁".as_bytes());
-        b.finish();
-        b.alias_space();
+        b.finish(true);
         assert_eq!(b.unit(b" ab cd", 0, true), 2);
         assert_eq!(b.unit(b"b cd", 0, true), 2);
         assert_eq!(b.unit("中 c".as_bytes(), 0, true), 4);

@@ -16,85 +16,141 @@ const ID_BITS: u32 = 21;
 const RANK_BITS: u32 = 22;
 const EMPTY: u64 = u64::MAX;
 
-/// Merge rules: an open-addressed table from pairs of ids to ranks, one word each. (Four words of
-/// 32 bits in a table half as full made a miss take twice as long: a lookup is one cache line
-/// fetched from far away.)
+/// Merge rules: open-addressed tables from pairs of ids to ranks and new ids, one word to a rule.
+///
+/// A unit that is not known costs a dozen lookups, each waiting for the one before; nearly all of
+/// that time went into fetching lines from far away. So most lookups end in tables that stay near:
+/// a bit per hash of all pairs says that there is no rule, and the rules of low rank, which most
+/// merges use, have a table of their own. (Four words of 32 bits to a rule in one table half as
+/// full: a miss took three times as long.)
 #[derive(Default)]
 pub(crate) struct Merges {
     /// Left id, right id, rank; all ones in an empty slot.
     pub(crate) slots: Slab<u64>,
     /// The id that a rule makes, by rank.
     pub(crate) made: Slab<u32>,
-    /// Rank of every pair of single bytes (byte-level vocabularies): the first look at a unit
-    /// touches few cache lines.
-    pub(crate) bytes: Slab<u32>,
+    /// Left and right id, rank and new id of rules of low ranks.
+    pub(crate) near: Slab<u64>,
+    /// One bit per hash of a pair.
+    pub(crate) filter: Slab<u64>,
+    /// Rank and new id of every pair of single bytes (byte-level vocabularies).
+    pub(crate) bytes: Slab<[u32; 2]>,
 }
+
+/// Ids, ranks and new ids of the near table are below these powers of two.
+const NEAR_ID: u32 = 15;
+const NEAR_RANK: u32 = 14;
+const NEAR_NEW: u32 = 20;
 
 #[inline]
 const fn pair(a: u32, b: u32) -> u64 {
     (a as u64) << ID_BITS | b as u64
 }
 
+#[inline]
+const fn hash(pair: u64) -> u64 {
+    (pair ^ pair >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
 impl Merges {
-    /// Builds the table; of equal pairs the last counts, as in `tokenizers`.
+    /// Builds the tables; of equal pairs the last counts, as in `tokenizers`.
     pub(crate) fn new(rules: &[[u32; 4]]) -> Self {
         let size = (rules.len() * 3 / 2).next_power_of_two().max(16);
         let mut slots = vec![EMPTY; size];
         let ranks = rules.iter().map(|r| r[2] as usize + 1).max();
         let mut made = vec![0; ranks.unwrap_or(0)];
+        let mut filter = vec![0u64; (rules.len() * 5).next_power_of_two().max(64) / 64];
         for &[a, b, rank, new] in rules {
-            let at = find(&slots, pair(a, b));
+            let at = find::<{ RANK_BITS }>(&slots, pair(a, b), hash(pair(a, b)));
             slots[at] = pair(a, b) << RANK_BITS | u64::from(rank);
             made[rank as usize] = new;
+            let bit = filter_bit(&filter, hash(pair(a, b)));
+            filter[bit >> 6] |= 1 << (bit & 63);
+        }
+        let mut near = vec![EMPTY; 2 << NEAR_RANK];
+        for slot in slots.iter().filter(|s| **s != EMPTY) {
+            let rank = *slot as u32 & (MAX_RANK - 1);
+            let pair = slot >> RANK_BITS;
+            let (a, b) = ((pair >> ID_BITS) as u32, pair as u32 & (MAX_ID - 1));
+            let new = made[rank as usize];
+            // (One less: all ones is an empty slot.)
+            let fits = a < (1 << NEAR_ID) - 1 && b < 1 << NEAR_ID && new < 1 << NEAR_NEW;
+            if fits && rank < 1 << NEAR_RANK {
+                let at = find::<{ NEAR_RANK + NEAR_NEW }>(&near, near_pair(a, b), hash(pair));
+                near[at] = near_pair(a, b) << (NEAR_RANK + NEAR_NEW)
+                    | u64::from(rank) << NEAR_NEW
+                    | u64::from(new);
+            }
         }
         Self {
             slots: slots.into(),
             made: made.into(),
+            near: near.into(),
+            filter: filter.into(),
             bytes: Slab::default(),
         }
     }
 
     /// Whether lookups end.
     pub(crate) fn sound(&self) -> bool {
-        self.slots.len().is_power_of_two()
-            && self.slots.contains(&EMPTY)
+        let ends = |t: &[u64]| t.len().is_power_of_two() && t.contains(&EMPTY);
+        ends(&self.slots)
+            && ends(&self.near)
+            && self.filter.len().is_power_of_two()
             && (self.bytes.is_empty() || self.bytes.len() == 1 << 16)
     }
 
     /// Fills the table of byte pairs.
     pub(crate) fn index_bytes(&mut self, ids: &[u32]) {
         let pairs = ids.iter().flat_map(|&a| ids.iter().map(move |&b| (a, b)));
-        let ranks: Vec<u32> = pairs.map(|(a, b)| self.rank(a, b)).collect();
-        self.bytes = ranks.into();
+        let found: Vec<[u32; 2]> = pairs.map(|(a, b)| self.get(a, b)).collect();
+        self.bytes = found.into();
     }
 
-    /// The rank of a pair, `NONE` where it does not merge.
+    /// Rank and new id of a pair, rank `NONE` where it does not merge.
     #[inline]
-    pub(crate) fn rank(&self, a: u32, b: u32) -> u32 {
-        if a >= MAX_ID || b >= MAX_ID {
-            return NONE; // a byte that no text holds may have no id
+    pub(crate) fn get(&self, a: u32, b: u32) -> [u32; 2] {
+        let key = pair(a, b);
+        let hash = hash(key);
+        let bit = filter_bit(&self.filter, hash);
+        // (A byte that no text holds may have no id.)
+        if self.filter[bit >> 6] >> (bit & 63) & 1 == 0 || a >= MAX_ID || b >= MAX_ID {
+            return [NONE; 2];
         }
-        let slot = self.slots[find(&self.slots, pair(a, b))];
+        if a < (1 << NEAR_ID) - 1 && b < 1 << NEAR_ID {
+            let at = find::<{ NEAR_RANK + NEAR_NEW }>(&self.near, near_pair(a, b), hash);
+            let slot = self.near[at];
+            if slot != EMPTY {
+                let rank = (slot >> NEAR_NEW) as u32 & ((1 << NEAR_RANK) - 1);
+                return [rank, slot as u32 & ((1 << NEAR_NEW) - 1)];
+            }
+        }
+        let slot = self.slots[find::<{ RANK_BITS }>(&self.slots, key, hash)];
         if slot == EMPTY {
-            NONE
-        } else {
-            slot as u32 & (MAX_RANK - 1)
+            return [NONE; 2];
         }
-    }
-
-    #[inline]
-    fn made(&self, rank: u32) -> u32 {
-        self.made[rank as usize]
+        let rank = slot as u32 & (MAX_RANK - 1);
+        [rank, self.made[rank as usize]]
     }
 }
 
-/// The slot of a pair, or the empty one where it would be.
 #[inline]
-fn find(slots: &[u64], pair: u64) -> usize {
+const fn near_pair(a: u32, b: u32) -> u64 {
+    (a as u64) << NEAR_ID | b as u64
+}
+
+/// (The middle of the hash, of which the tables take the top.)
+#[inline]
+const fn filter_bit(filter: &[u64], hash: u64) -> usize {
+    (hash >> 20) as usize & (filter.len() * 64 - 1)
+}
+
+/// The slot of a pair, or the empty one where it would be; `SHIFT` bits of a slot are not the pair.
+#[inline]
+fn find<const SHIFT: u32>(slots: &[u64], pair: u64, hash: u64) -> usize {
     let mask = slots.len() - 1;
-    let hash = (pair ^ pair >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut at = (hash >> (64 - slots.len().trailing_zeros())) as usize & mask;
-    while slots[at] != EMPTY && slots[at] >> RANK_BITS != pair {
+    while slots[at] != EMPTY && slots[at] >> SHIFT != pair {
         at = (at + 1) & mask;
     }
     at
@@ -134,11 +190,11 @@ impl Merger {
         if !(2..=FEW).contains(&unit.len()) {
             return self.run(merges);
         }
-        let mut keys = [NONE; FEW];
+        let mut few = Few::new();
         for (i, w) in unit.windows(2).enumerate() {
-            keys[i] = key(merges.bytes[usize::from(w[0]) << 8 | usize::from(w[1])], i);
+            few.set(i, merges.bytes[usize::from(w[0]) << 8 | usize::from(w[1])]);
         }
-        self.merge_few(merges, keys);
+        self.merge_few(merges, few);
     }
 
     /// Merges the symbols pushed since `clear`.
@@ -151,44 +207,40 @@ impl Merger {
     }
 
     fn run_few(&mut self, merges: &Merges) {
-        let mut keys = [NONE; FEW];
+        let mut few = Few::new();
         for (i, w) in self.ids.windows(2).enumerate() {
-            keys[i] = key(merges.rank(w[0], w[1]), i);
+            few.set(i, merges.get(w[0], w[1]));
         }
-        self.merge_few(merges, keys);
+        self.merge_few(merges, few);
     }
 
-    /// Symbols stay where they are, a bit mask tells which are left, and the lowest of all keys
-    /// (rank and place in one word) is found anew for every merge: a few vector instructions.
-    fn merge_few(&mut self, merges: &Merges, mut keys: [u32; FEW]) {
-        let n = self.ids.len();
-        let (ids, lens) = (&mut self.ids[..n.min(FEW)], &mut self.lens[..n.min(FEW)]);
-        let mut left: u32 = u32::MAX >> (FEW - ids.len());
+    /// Symbols stay where they are, a bit mask tells which are left, and the lowest of all keys is
+    /// found anew for every merge: a few vector instructions.
+    fn merge_few(&mut self, merges: &Merges, mut few: Few) {
+        let n = self.ids.len().min(FEW);
+        let (ids, lens) = (&mut self.ids[..n], &mut self.lens[..n]);
+        let mut left: u32 = u32::MAX >> (FEW - n);
         loop {
-            let lowest = if n <= FEW / 2 {
-                keys[..FEW / 2].iter().fold(NONE, |m, &k| m.min(k))
-            } else {
-                keys.iter().fold(NONE, |m, &k| m.min(k))
-            };
-            if lowest == NONE {
+            let lowest = few.lowest(n);
+            if lowest == NO_KEY {
                 break;
             }
             let i = lowest as usize % FEW;
             let after = left & (!1 << i);
-            let j = after.trailing_zeros() as usize;
+            let j = after.trailing_zeros() as usize % FEW;
             let beyond = after & after.wrapping_sub(1);
-            ids[i] = merges.made(lowest / FEW as u32);
+            ids[i] = few.new[i];
             lens[i] += lens[j];
             left &= !(1 << j);
-            keys[j] = NONE;
-            keys[i] = match beyond {
-                0 => NONE,
-                m => key(merges.rank(ids[i], ids[m.trailing_zeros() as usize]), i),
-            };
+            few.keys[j] = NO_KEY;
+            few.keys[i] = NO_KEY;
+            if beyond != 0 {
+                few.set(i, merges.get(ids[i], ids[beyond.trailing_zeros() as usize]));
+            }
             let before = left & ((1 << i) - 1);
             if before != 0 {
                 let h = 31 - before.leading_zeros() as usize;
-                keys[h] = key(merges.rank(ids[h], ids[i]), h);
+                few.set(h, merges.get(ids[h], ids[i]));
             }
         }
         let mut kept = 0;
@@ -213,7 +265,7 @@ impl Merger {
         heap.clear();
         let mut first: Vec<_> = std::mem::take(heap).into_vec();
         for i in 0..n - 1 {
-            let rank = merges.rank(ids[i], ids[i + 1]);
+            let [rank, _] = merges.get(ids[i], ids[i + 1]);
             if rank != NONE {
                 first.push(Reverse((rank, i as u32)));
             }
@@ -225,22 +277,23 @@ impl Merger {
                 continue;
             }
             let j = next[i] as usize;
-            if merges.rank(ids[i], ids[j]) != rank {
+            let [now, new] = merges.get(ids[i], ids[j]);
+            if now != rank {
                 continue; // one of the two has merged with another meanwhile
             }
-            ids[i] = merges.made(rank);
+            ids[i] = new;
             lens[i] += lens[j];
             lens[j] = 0;
             next[i] = next[j];
             if (next[i] as usize) < n {
                 prev[next[i] as usize] = at;
-                let rank = merges.rank(ids[i], ids[next[i] as usize]);
+                let [rank, _] = merges.get(ids[i], ids[next[i] as usize]);
                 if rank != NONE {
                     heap.push(Reverse((rank, at)));
                 }
             }
             if prev[i] != NONE {
-                let rank = merges.rank(ids[prev[i] as usize], ids[i]);
+                let [rank, _] = merges.get(ids[prev[i] as usize], ids[i]);
                 if rank != NONE {
                     heap.push(Reverse((rank, prev[i])));
                 }
@@ -258,13 +311,41 @@ impl Merger {
     }
 }
 
-/// Rank and place of a pair in one word, ordered as merging wants them.
-#[inline]
-const fn key(rank: u32, at: usize) -> u32 {
-    if rank == NONE {
-        NONE
-    } else {
-        rank * FEW as u32 + at as u32
+/// What each of a few symbols makes with the next.
+struct Few {
+    /// Rank and place in one word, ordered as merging wants them. (Signed, which is what vector
+    /// instructions compare.)
+    keys: [i32; FEW],
+    new: [u32; FEW],
+}
+
+/// No merge.
+const NO_KEY: i32 = i32::MAX;
+
+impl Few {
+    fn new() -> Self {
+        Self {
+            keys: [NO_KEY; FEW],
+            new: [0; FEW],
+        }
+    }
+
+    #[inline]
+    fn set(&mut self, i: usize, [rank, new]: [u32; 2]) {
+        let key = (rank.wrapping_mul(FEW as u32)) as i32 | (i % FEW) as i32;
+        self.keys[i % FEW] = if rank == NONE { NO_KEY } else { key };
+        self.new[i % FEW] = new;
+    }
+
+    #[inline]
+    fn lowest(&self, n: usize) -> i32 {
+        let low = |keys: &[i32; FEW / 2]| keys.iter().fold(NO_KEY, |m, &k| m.min(k));
+        let (halves, _) = self.keys.as_chunks::<{ FEW / 2 }>();
+        if n <= FEW / 2 {
+            low(&halves[0])
+        } else {
+            low(&halves[0]).min(low(&halves[1]))
+        }
     }
 }
 

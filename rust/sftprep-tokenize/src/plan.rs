@@ -183,10 +183,7 @@ impl Plan {
                 texts.push((text.0, *id));
             }
         }
-        self.bridges.finish();
-        if self.spm() {
-            self.bridges.alias_space();
-        }
+        self.bridges.finish(self.spm());
         self.seed(&texts, ignore_merges);
         self.index_chars();
         Ok(())

@@ -158,7 +158,11 @@ impl State {
         out: &mut Encoding,
     ) {
         let key = if b - a <= SHORT {
-            key_of(&t[a..b]) | mark
+            let [keep, size] = KEEP[(b - a) & 15];
+            match t[a..].first_chunk() {
+                Some(bytes) => u128::from_le_bytes(*bytes) & keep | size | mark,
+                None => key_of(&t[a..b]) | mark,
+            }
         } else {
             b as u128 | mark >> 24
         };
@@ -314,7 +318,8 @@ impl State {
         let (spm, mark) = (plan.spm(), plan.unit_mark());
         let mut p = 0;
         while p < piece.len() {
-            let end = if is_unit {
+            // What is short merges as quickly as it is cut.
+            let end = if is_unit || piece.len() <= SHORT {
                 piece.len()
             } else {
                 plan.bridges.unit(piece, p, spm)

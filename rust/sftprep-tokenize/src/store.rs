@@ -23,7 +23,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 5");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 6");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -183,6 +183,8 @@ impl Writer {
         self.slab(&p.char_ids);
         self.slab(&p.merges.slots);
         self.slab(&p.merges.made);
+        self.slab(&p.merges.near);
+        self.slab(&p.merges.filter);
         self.slab(&p.merges.bytes);
         let b = &p.bridges;
         for list in [&b.ascii[..], &b.filter, &b.gate, &b.partial] {
@@ -326,6 +328,8 @@ impl<'a> Reader<'a> {
             // Read at random for every piece that is not known: in memory of our own.
             slots: self.slab()?.copied(),
             made: self.slab()?,
+            near: self.slab()?,
+            filter: self.slab()?,
             bytes: self.slab()?,
         };
         let (ascii, filter) = (self.slab()?.to_vec(), self.slab()?);
