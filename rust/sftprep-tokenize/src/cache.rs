@@ -5,7 +5,7 @@
 //! follow. One such table, made from the vocabulary, is shared and read-only; each encoder has its
 //! own small one for what it meets, which so holds nothing but pieces in use.
 
-use crate::slab::Slab;
+use crate::slab::{Slab, prefetch};
 
 /// Pieces longer than this go another way.
 pub(crate) const SHORT: usize = 15;
@@ -142,18 +142,7 @@ impl Table {
     /// Asks for the cache line of a key before it is needed.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let slot: *const Entry = &raw const self.slots[self.start(hash)];
-            // SAFETY: a prefetch has no effect on memory and the address is that of an element.
-            #[allow(unsafe_code)]
-            unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(slot.cast());
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = hash;
+        prefetch(&self.slots[self.start(hash)]);
     }
 
     #[inline]

@@ -151,6 +151,11 @@ mod tests {
     }
 
     #[test]
+    fn the_bulk_of_han_is_letters() {
+        assert!((0x5000..0x9000).all(|c| classes().get(c) == LO));
+    }
+
+    #[test]
     fn nfc_table_is_that_of_the_library() {
         for c in '\0'..=char::MAX {
             let yes = matches!(is_nfc_quick(std::iter::once(c)), IsNormalized::Yes);

@@ -1,9 +1,9 @@
 //! Byte-pair merging of one unit, exactly as `tokenizers` merges: always the pair of the lowest
 //! rank, the leftmost of equals.
 
-use crate::slab::Slab;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+mod long;
+
+use crate::slab::{Slab, prefetch};
 
 /// No merge for a pair.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -27,8 +27,9 @@ const EMPTY: u64 = u64::MAX;
 pub(crate) struct Merges {
     /// Left id, right id, rank; all ones in an empty slot.
     pub(crate) slots: Slab<u64>,
-    /// The id that a rule makes, by rank.
+    /// The id that a rule makes, by rank; empty where that is the rank and `first`.
     pub(crate) made: Slab<u32>,
+    pub(crate) first: u32,
     /// Left and right id, rank and new id of rules of low ranks.
     pub(crate) near: Slab<u64>,
     /// One bit per hash of a pair.
@@ -82,9 +83,18 @@ impl Merges {
                     | u64::from(new);
             }
         }
+        let first = made.first().copied().unwrap_or(0);
+        if made
+            .iter()
+            .zip(first..)
+            .all(|(&id, expected)| id == expected)
+        {
+            made.clear();
+        }
         Self {
             slots: slots.into(),
             made: made.into(),
+            first,
             near: near.into(),
             filter: filter.into(),
             bytes: Slab::default(),
@@ -130,7 +140,22 @@ impl Merges {
             return [NONE; 2];
         }
         let rank = slot as u32 & (MAX_RANK - 1);
-        [rank, self.made[rank as usize]]
+        let new = match self.made.get(rank as usize) {
+            Some(&id) => id,
+            None => rank + self.first,
+        };
+        [rank, new]
+    }
+
+    /// Asks for the cache lines of a pair before they are needed.
+    #[inline]
+    pub(crate) fn prefetch(&self, a: u32, b: u32) {
+        let hash = hash(pair(a, b));
+        prefetch(&self.filter[filter_bit(&self.filter, hash) >> 6]);
+        let top = |slots: &[u64]| (hash >> (64 - slots.len().trailing_zeros())) as usize;
+        if a >= 1 << NEAR_ID || b >= 1 << NEAR_ID {
+            prefetch(&self.slots[top(&self.slots) & (self.slots.len() - 1)]);
+        }
     }
 }
 
@@ -162,9 +187,7 @@ pub(crate) struct Merger {
     /// Ids and lengths in bytes of the symbols; after `run` those of the tokens.
     pub(crate) ids: Vec<u32>,
     pub(crate) lens: Vec<u32>,
-    prev: Vec<u32>,
-    next: Vec<u32>,
-    heap: BinaryHeap<Reverse<(u32, u32)>>,
+    long: long::Scratch,
 }
 
 /// Symbols that `merge_few` takes.
@@ -202,7 +225,7 @@ impl Merger {
         match self.ids.len() {
             0 | 1 => {}
             2..=FEW => self.run_few(merges),
-            _ => self.run_long(merges),
+            _ => self.run_many(merges),
         }
     }
 
@@ -252,62 +275,6 @@ impl Merger {
         }
         self.ids.truncate(kept);
         self.lens.truncate(kept);
-    }
-
-    fn run_long(&mut self, merges: &Merges) {
-        let n = self.ids.len();
-        let (ids, lens, heap) = (&mut self.ids, &mut self.lens, &mut self.heap);
-        let (prev, next) = (&mut self.prev, &mut self.next);
-        prev.clear();
-        next.clear();
-        prev.extend((0..n as u32).map(|i| i.wrapping_sub(1)));
-        next.extend(1..=n as u32);
-        heap.clear();
-        let mut first: Vec<_> = std::mem::take(heap).into_vec();
-        for i in 0..n - 1 {
-            let [rank, _] = merges.get(ids[i], ids[i + 1]);
-            if rank != NONE {
-                first.push(Reverse((rank, i as u32)));
-            }
-        }
-        *heap = BinaryHeap::from(first);
-        while let Some(Reverse((rank, at))) = heap.pop() {
-            let i = at as usize;
-            if lens[i] == 0 || next[i] as usize >= n {
-                continue;
-            }
-            let j = next[i] as usize;
-            let [now, new] = merges.get(ids[i], ids[j]);
-            if now != rank {
-                continue; // one of the two has merged with another meanwhile
-            }
-            ids[i] = new;
-            lens[i] += lens[j];
-            lens[j] = 0;
-            next[i] = next[j];
-            if (next[i] as usize) < n {
-                prev[next[i] as usize] = at;
-                let [rank, _] = merges.get(ids[i], ids[next[i] as usize]);
-                if rank != NONE {
-                    heap.push(Reverse((rank, at)));
-                }
-            }
-            if prev[i] != NONE {
-                let [rank, _] = merges.get(ids[prev[i] as usize], ids[i]);
-                if rank != NONE {
-                    heap.push(Reverse((rank, prev[i])));
-                }
-            }
-        }
-        let mut kept = 0;
-        for i in 0..n {
-            if lens[i] != 0 {
-                (ids[kept], lens[kept]) = (ids[i], lens[i]);
-                kept += 1;
-            }
-        }
-        ids.truncate(kept);
-        lens.truncate(kept);
     }
 }
 
@@ -372,8 +339,9 @@ mod tests {
         #[test]
         fn both_ways_equal_the_reference(
             pairs in proptest::collection::vec((0usize..40, 0usize..40), 0..40),
-            ids in proptest::collection::vec(0u32..4, 0..90),
+            runs in proptest::collection::vec((0u32..4, 1usize..20), 0..12),
         ) {
+            let ids: Vec<u32> = runs.iter().flat_map(|&(id, n)| vec![id; n]).collect();
             // Rule k makes token 4 + k of tokens that exist by then; ids and ranks are distinct.
             let rules: Vec<[u32; 4]> = pairs.iter().enumerate().map(|(k, &(a, b))| {
                 [(a % (4 + k)) as u32, (b % (4 + k)) as u32, k as u32, 4 + k as u32]
@@ -381,13 +349,17 @@ mod tests {
             // A pair may come twice; the last rule counts, so ranks need not grow with tokens.
             let merges = Merges::new(&rules);
             let expected = reference(&rules, ids.clone());
-            for long in [false, true] {
+            for way in 0..4 {
                 let mut m = Merger::default();
                 for &i in &ids {
                     m.push(i, 1);
                 }
-                if ids.len() > 1 {
-                    if long || ids.len() > FEW { m.run_long(&merges) } else { m.run_few(&merges) }
+                match way {
+                    _ if ids.len() < 2 => {}
+                    0 if ids.len() <= FEW => m.run_few(&merges),
+                    1 => drop(m.run_repeated(&merges) || { m.run_heap(&merges); true }),
+                    2 => drop(m.run_windows(&merges) || { m.run_heap(&merges); true }),
+                    _ => m.run_heap(&merges),
                 }
                 prop_assert_eq!(&m.ids, &expected);
                 prop_assert_eq!(m.lens.iter().sum::<u32>() as usize, ids.len());

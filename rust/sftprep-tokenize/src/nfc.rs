@@ -9,6 +9,16 @@ const fn suspect(b: u8) -> bool {
     b >= 0xCC && !matches!(b, 0xE4..=0xE9)
 }
 
+/// Punctuation of Chinese text, which is in every second chunk of it: U+3000 to U+301F and U+FF00
+/// to U+FF3F, of no interest to NFC.
+fn harmless(t: &[u8], p: usize) -> bool {
+    match t[p..].first_chunk::<3>() {
+        Some([0xE3, 0x80, third]) => *third < 0xA0,
+        Some([0xEF, 0xBC, _]) => true,
+        _ => false,
+    }
+}
+
 /// Whether `text` is certainly in NFC: no character that may change or compose, combining classes
 /// in order. (The quick check of UAX #15, on the tables of the library that normalizes.)
 pub(crate) fn is_nfc(text: &str) -> bool {
@@ -23,7 +33,7 @@ pub(crate) fn is_nfc(text: &str) -> bool {
         }
         let end = (p + 32).min(t.len());
         while p < end {
-            if !suspect(t[p]) {
+            if !suspect(t[p]) || harmless(t, p) {
                 p += 1;
                 continue;
             }
@@ -133,6 +143,13 @@ mod tests {
             prop_assert_eq!(&n.text, &normal);
             let places: Vec<usize> = (0..=n.text.len()).map(|i| n.position(i)).collect();
             prop_assert!(places.is_sorted() && *places.last().unwrap() == text.len());
+        }
+    }
+
+    #[test]
+    fn harmless_characters_are() {
+        for c in (0x3000..0x3020).chain(0xFF00..0xFF40) {
+            assert_eq!(nfc().get(c), 0, "{c:x}");
         }
     }
 

@@ -345,6 +345,25 @@ impl Plan {
         merger.run(&self.merges);
     }
 
+    /// Asks for what merging a unit will look at first.
+    pub(crate) fn prefetch_merges(&self, unit: &[u8]) {
+        let (mut p, mut before) = (0, None);
+        while p < unit.len() {
+            let (code, n) = code_point(unit, p);
+            let id = if n == 1 && !self.spm() {
+                self.bytes[usize::from(unit[p])]
+            } else {
+                self.char_id(if code == 0x20 { 0x2581 } else { code })
+                    .unwrap_or(0)
+            };
+            if let Some(before) = before {
+                self.merges.prefetch(before, id);
+            }
+            before = Some(id);
+            p += n;
+        }
+    }
+
     /// What units that are not a whole pre-token add to their keys.
     #[inline]
     pub(crate) fn unit_mark(&self) -> u128 {

@@ -183,7 +183,7 @@ impl State {
     fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
         let n = std::mem::take(&mut self.batch.filled);
         if self.cold {
-            self.ask_seeds(plan, n);
+            self.ask_ahead(plan, n);
         }
         let (mut i, mut unknown) = (0, 0);
         while i < n {
@@ -196,15 +196,37 @@ impl State {
                 unknown += 1;
             }
         }
-        self.cold = unknown * 16 > n;
+        self.cold = unknown > 1;
     }
 
-    /// What is not known is probably in the vocabulary: asks for its place there ahead of time.
+    /// What is not known is probably in the vocabulary: asks for its place there ahead of time, and
+    /// for the rules that will merge what is not there either. Fetched one after another, these
+    /// lines were most of the time on text that is new.
     #[inline(never)]
-    fn ask_seeds(&self, plan: &Plan, n: usize) {
-        for (&key, &h) in self.batch.keys.iter().zip(&self.batch.hashes).take(n) {
-            if self.learned.short.get(key, h).is_none() {
+    fn ask_ahead(&self, plan: &Plan, n: usize) {
+        let (mut unknown, mut count) = ([0u8; BATCH], 0);
+        for (i, (&key, &h)) in self
+            .batch
+            .keys
+            .iter()
+            .zip(&self.batch.hashes)
+            .take(n)
+            .enumerate()
+        {
+            if key >> 120 != 0 && self.learned.short.get(key, h).is_none() {
                 plan.seeds.prefetch(h);
+                unknown[count] = i as u8;
+                count += 1;
+            }
+        }
+        for &i in &unknown[..count] {
+            let (key, h) = (
+                self.batch.keys[usize::from(i)],
+                self.batch.hashes[usize::from(i)],
+            );
+            if plan.seeds.get(key, h).is_none() {
+                let (bytes, n) = bytes_of(key);
+                plan.prefetch_merges(&bytes[..n]);
             }
         }
     }

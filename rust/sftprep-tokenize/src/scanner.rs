@@ -2,7 +2,7 @@
 //! for ASCII in `scan.rs` must agree with it.
 
 use crate::classes::{
-    SET_L, SET_LOWER, SET_M, SET_N, SET_PS, SET_UPPER, SET_WS, Set, Table, code_point, within,
+    LO, SET_L, SET_LOWER, SET_M, SET_N, SET_PS, SET_UPPER, SET_WS, Set, Table, code_point, within,
 };
 use crate::split::{Contraction, Split, Word};
 
@@ -57,7 +57,12 @@ impl Scanner<'_> {
 
     /// End of the run of a set that begins at `p`.
     fn run(&self, mut p: usize, set: Set) -> usize {
+        let ideographs = within(LO, set);
         loop {
+            // The bulk of Han: U+5000 to U+8FFF are letters of no case, all of them.
+            while ideographs && matches!(self.t.get(p), Some(0xE5..=0xE8)) {
+                p += 3;
+            }
             let c = self.at(p);
             if c.len == 0 || !within(c.class, set) {
                 return p;

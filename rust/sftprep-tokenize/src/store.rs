@@ -23,7 +23,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 6");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 7");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -183,6 +183,7 @@ impl Writer {
         self.slab(&p.char_ids);
         self.slab(&p.merges.slots);
         self.slab(&p.merges.made);
+        self.u32(p.merges.first);
         self.slab(&p.merges.near);
         self.slab(&p.merges.filter);
         self.slab(&p.merges.bytes);
@@ -328,6 +329,7 @@ impl<'a> Reader<'a> {
             // Read at random for every piece that is not known: in memory of our own.
             slots: self.slab()?.copied(),
             made: self.slab()?,
+            first: self.u32()?,
             near: self.slab()?,
             filter: self.slab()?,
             bytes: self.slab()?,
