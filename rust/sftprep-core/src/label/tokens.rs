@@ -16,13 +16,22 @@ use crate::types::{Example, NO_MESSAGE, SpanKind, TokenSpan};
 /// `label.nothing_trained` if a message that is to be trained ends up without a trained token.
 pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, Reject> {
     let mut builder = Builder::default();
-    let mut at = 0;
-    for (index, &[start, end]) in encoding.offsets.iter().enumerate() {
-        while at + 1 < spans.len() && spans[at].end <= start {
-            at += 1;
+    let offsets = &encoding.offsets;
+    let mut token = 0;
+    for (at, span) in spans.iter().enumerate() {
+        let last = at + 1 == spans.len();
+        while let Some(&[start, end]) = offsets.get(token)
+            && (start < span.end || last)
+        {
+            // a span has many tokens and few that straddle its end
+            let inside = offsets[token..]
+                .iter()
+                .take_while(|[start, end]| *start < span.end && *end <= span.end)
+                .count();
+            let reached = if inside > 0 { &[] } else { &spans[at + 1..] };
+            token += inside.max(1);
+            builder.push(token as u32, token_span(span, reached, end));
         }
-        let Some(first) = spans.get(at) else { break };
-        builder.push(index as u32, token_span(first, &spans[at + 1..], end));
     }
     let example = Example {
         input_ids: encoding.ids.clone(),
@@ -53,8 +62,9 @@ struct Builder {
 }
 
 impl Builder {
-    fn push(&mut self, index: u32, mut token: TokenSpan) {
-        token.end = index + 1;
+    /// Adds tokens of one kind; the last is the one before `end`.
+    fn push(&mut self, end: u32, mut token: TokenSpan) {
+        token.end = end;
         if let Some(last) = self.spans.last_mut() {
             let joined = TokenSpan {
                 end: token.end,
@@ -111,7 +121,7 @@ pub fn raw_tokens(input_ids: Vec<u32>, kind: SpanKind, trained: impl Fn(usize) -
             straddles: false,
             weight: 1.0,
         };
-        builder.push(index as u32, span);
+        builder.push(index as u32 + 1, span);
     }
     Example {
         input_ids,
