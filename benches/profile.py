@@ -2,9 +2,9 @@
 
 profile.py INPUT TOKENIZER [--threads N] [--json FILE]
 
-Builds `rust/sftprep-core/examples/pack.rs` with symbols and frame pointers (target/profile), runs it
-under Linux `perf`, and gives each sample to the innermost function on its stack that belongs to a
-stage: an allocation or a page fault counts for the stage that caused it.
+Builds `rust/sftprep-core/examples/pack.rs` with symbols and frame pointers (target/profile), runs
+it under Linux `perf`, and gives each sample to the innermost function on its stack that belongs to
+a stage: an allocation or a page fault counts for the stage that caused it.
 """
 
 from __future__ import annotations
