@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from sftprep import _core, hub
 from sftprep.config import (
     AppendEos,
+    Boundary,
     Dropped,
     Format,
     History,
@@ -55,6 +56,7 @@ class PackOptions(TypedDict, total=False):
     tool_calls: bool
     stop: Stop
     special_text: SpecialText
+    boundary: Boundary
     append_eos: AppendEos
     assistant_header: str
     assistant_stop: str
@@ -262,6 +264,13 @@ class PackReport:
     """Trained turns of which the template left out a field, by field."""
     turns_by_method: dict[str, int] = field(default_factory=dict)
     """Trained turns by how their start was proven."""
+    boundary_rows: int = 0
+    """Rows with a trained turn before which Hugging Face and an engine that serves the model have
+    other ids; the option ``boundary`` says which of the two the dataset has."""
+    boundary_turns: int = 0
+    """Those turns."""
+    boundary_list: tuple[dict[str, Any], ...] = ()
+    """The first of those rows: ``source``, ``line``, ``messages``."""
     warnings: tuple[str, ...] = ()
     """What you should know."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -285,7 +294,8 @@ class PackReport:
             for source in data.get("sources", ())
             for totals in (source.get("totals", {}),)
         )
-        data["warnings"] = tuple(data.get("warnings", ()))
+        for name in ("warnings", "boundary_list"):
+            data[name] = tuple(data.get(name, ()))
         data["out"] = config.output.dir
         data["max_len"] = config.pack.max_len
         data["strategy"] = config.pack.strategy

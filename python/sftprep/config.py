@@ -26,6 +26,7 @@ History = Literal["per_turn", "allow", "refuse"]
 Dropped = Literal["refuse", "allow"]
 Stop = Literal["turn", "last", "none"]
 SpecialText = Literal["as_text", "refuse", "as_transformers"]
+Boundary = Literal["hf", "inference"]
 AppendEos = Literal["auto", "always", "never"]
 Strategy = Literal["bfd", "bfd_split", "first_fit", "sequential", "wrapped", "none"]
 Overlong = Literal["drop", "truncate", "error"]
@@ -87,6 +88,8 @@ class LabelConfig:
     """Which stop tokens."""
     special_text: SpecialText = "as_text"
     """What to do with text of a row that spells a control token."""
+    boundary: Boundary = "hf"
+    """How text is tokenized where an answer begins: as one text, or as inference goes on."""
     append_eos: AppendEos = "auto"
     """Whether raw rows end with the tokenizer's eos token."""
     assistant_header: str = ""

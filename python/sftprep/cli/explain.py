@@ -16,6 +16,12 @@ examples:
 """
 
 _PARTS = 3
+_NOT_OF_THE_ROW = {
+    "literal": "text of the template",
+    "special_token": "a special token that the template writes",
+    "added": "the end-of-sequence token, added",
+    "joined": "joins two fields of the source row",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,14 +98,8 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 def _origin(part: dict[str, Any]) -> str:
     text = _quoted(part["text"])
-    if part["origin"] == "literal":
-        return f"{text}: text of the template"
-    if part["origin"] == "special_token":
-        return f"{text}: a special token that the template writes"
-    if part["origin"] == "added":
-        return f"{text}: the end-of-sequence token, added"
-    if part["origin"] == "joined":
-        return f"{text}: joins two fields of the source row"
+    if part["origin"] in _NOT_OF_THE_ROW:
+        return f"{text}: {_NOT_OF_THE_ROW[part['origin']]}"
     if part["origin"] == "tokens":
         return f"{part['path']} of the source row"
     field = f"messages[{part['message']}]" if part["message"] is not None else part["origin"]

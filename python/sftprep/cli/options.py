@@ -198,6 +198,12 @@ def add_label_arguments(parser: argparse._ActionsContainer) -> None:
         "refuse the row, or let it become the token as transformers does",
     )
     parser.add_argument(
+        "--boundary",
+        choices=choices("label", "boundary"),
+        help="tokenize as one text, as transformers does (hf, default; a token across the start of "
+        "an answer is not trained), or as a serving engine goes on from its prompt (inference)",
+    )
+    parser.add_argument(
         "--append-eos",
         choices=choices("label", "append_eos"),
         help="end rows without a template with eos: completions only (auto, default), "

@@ -204,8 +204,14 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     if report.expanded_rows:
         lines.append(
             f"{counted(report.expanded_rows, 'row')} became "
-            f"{counted(report.expanded_samples, 'sample')}, one per turn: the template leaves out "
-            "reasoning of turns that others follow (--history)"
+            f"{counted(report.expanded_samples, 'sample')}, one per turn, each as inference has it "
+            "(--history, --boundary)"
+        )
+    if report.boundary_rows:
+        turns = counted(report.boundary_turns, "turn")
+        lines.append(
+            f"before {turns} of {counted(report.boundary_rows, 'row')}, inference has other ids "
+            "than transformers (--boundary)"
         )
     if report.straddling_tokens:
         tokens = counted(report.straddling_tokens, "token")

@@ -128,6 +128,8 @@ pub struct LabelConfig {
     pub stop: StopPolicy,
     /// What to do with text of a row that spells a control token.
     pub special_text: SpecialText,
+    /// How text is tokenized where an answer begins.
+    pub boundary: Boundary,
     /// Whether raw rows end with the tokenizer's eos token.
     pub append_eos: AppendEos,
     /// Literal text that ends where an assistant's turn begins, for templates that prove no start.
@@ -146,6 +148,7 @@ impl Default for LabelConfig {
             tool_calls: true,
             stop: StopPolicy::Turn,
             special_text: SpecialText::AsText,
+            boundary: Boundary::Hf,
             append_eos: AppendEos::Auto,
             assistant_header: String::new(),
             assistant_stop: String::new(),
@@ -262,6 +265,17 @@ pub enum SpecialText {
     Refuse,
     /// As transformers does: it becomes the control token.
     AsTransformers,
+}
+
+/// How text is tokenized where an answer begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Boundary {
+    /// As one text, as transformers does; a token across the place is not trained.
+    #[default]
+    Hf,
+    /// As an engine that serves the model does: the prompt, then what goes on from it.
+    Inference,
 }
 
 /// Whether rows without a template end with the tokenizer's eos token.

@@ -1,5 +1,7 @@
 //! Encoding text: the result type and the per-thread encoder.
 
+use std::ops::Range;
+
 use crate::added::{AddedMatch, Matcher};
 use crate::error::{Code, TokenizerError};
 use crate::hf::Accept;
@@ -35,6 +37,8 @@ pub struct Encoder<'t> {
     tokenizer: &'t Tokenizer,
     /// Taken from the tokenizer's store and given back when dropped.
     state: Option<State>,
+    /// Tokens of a part, before they are moved to their place.
+    part: Encoding,
 }
 
 impl Drop for Encoder<'_> {
@@ -48,7 +52,11 @@ impl Drop for Encoder<'_> {
 impl<'t> Encoder<'t> {
     pub(crate) fn new(tokenizer: &'t Tokenizer) -> Self {
         let state = tokenizer.plan().map(|_| tokenizer.take_state());
-        Self { tokenizer, state }
+        Self {
+            tokenizer,
+            state,
+            part: Encoding::default(),
+        }
     }
 
     /// The tokenizer that this encoder belongs to.
@@ -104,6 +112,45 @@ impl<'t> Encoder<'t> {
             }
             _ => self.tokenizer.hf()?.encode(text, accept, out),
         }
+    }
+
+    /// Appends the tokens of a part of `text`, as if the text ended where the part does. A part that
+    /// begins inside of the text goes on from there: it gets no dummy prefix of its own. Offsets are
+    /// those of the whole text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::encode`], and for a part inside of the text if the tokenizer has no compiled
+    /// plan and puts a prefix before every text.
+    pub fn encode_part(
+        &mut self,
+        text: &str,
+        part: Range<usize>,
+        accept: &mut dyn FnMut(&AddedMatch) -> bool,
+        out: &mut Encoding,
+    ) -> Result<(), TokenizerError> {
+        let start = part.start as u32;
+        let mut own = std::mem::take(&mut self.part);
+        let mut moved = |found: &AddedMatch| accept(&shifted(found, start));
+        if start > 0 && self.tokenizer.plan().is_none() && self.tokenizer.hf()?.adds_prefix() {
+            return Err(TokenizerError::new(
+                Code::Encode,
+                "this tokenizer puts a prefix before every text, so text cannot go on from a prompt",
+            ));
+        }
+        if let Some(state) = &mut self.state {
+            state.goes_on = start > 0;
+        }
+        let done = self.encode_accepting(&text[part], &mut moved, &mut own);
+        if let Some(state) = &mut self.state {
+            state.goes_on = false;
+        }
+        out.ids.extend_from_slice(&own.ids);
+        let spans = own.offsets.iter();
+        out.offsets
+            .extend(spans.map(|[from, to]| [from + start, to + start]));
+        self.part = own;
+        done
     }
 }
 

@@ -150,6 +150,28 @@ impl Hf {
         Ok(())
     }
 
+    /// Whether a text gets a prefix that is not in it.
+    pub(crate) fn adds_prefix(&self) -> bool {
+        let mut pieces = PreTokenizedString::from("a");
+        let _ = pieces.split(|_, mut s| {
+            if let Some(n) = self.tokenizer.get_normalizer() {
+                let _ = n.normalize(&mut s);
+            }
+            Ok(std::iter::once(s))
+        });
+        if let Some(p) = self.tokenizer.get_pre_tokenizer()
+            && p.pre_tokenize(&mut pieces).is_err()
+        {
+            return true;
+        }
+        let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        splits
+            .iter()
+            .map(|split| split.0.chars().count())
+            .sum::<usize>()
+            != 1
+    }
+
     /// Ids and span starts, in order.
     fn pipeline(
         &self,

@@ -41,6 +41,8 @@ pub(crate) struct State {
     ids: Vec<u32>,
     lens: Vec<u32>,
     prefixed: Vec<u8>,
+    /// The text goes on from another, so its first piece gets no dummy prefix.
+    pub(crate) goes_on: bool,
 }
 
 /// What this processor can do.
@@ -81,6 +83,7 @@ impl State {
             ids: Vec::new(),
             lens: Vec::new(),
             prefixed: Vec::new(),
+            goes_on: false,
         }
     }
 
@@ -390,7 +393,7 @@ impl State {
             Prefix::Unspaced => !spaced,
             Prefix::First => !spaced && start == 0,
         };
-        let p = if dummy {
+        let p = if dummy && !(self.goes_on && start == 0) {
             self.dummy_prefix(plan, t, start, out)
         } else {
             start

@@ -82,9 +82,9 @@ pub(super) fn merge(run: &Mapping<'_>, control: &Control) -> Result<MappedRows> 
     })?;
     judge(run, &ledger, &budget, &segment)?;
     let mut counts = super::rows::Counts::default();
-    run.records
-        .iter()
-        .for_each(|record| counts.join(&record.counts));
+    for (record, middle) in run.records.iter().zip(middles(run)) {
+        counts.join(&record.counts, middle);
+    }
     let plan = PlanRecord {
         ledger: ledger.finish()?,
         inputs: inputs(run),
@@ -111,12 +111,10 @@ fn each_row(
     segment: &mut SegmentReader,
     mut take: impl FnMut(&mut SegmentReader, &crate::shard::LoggedRow) -> Result<()>,
 ) -> Result<()> {
-    let mut lines: BTreeMap<SourceId, u64> = BTreeMap::new();
-    for (index, (task, record)) in run.tasks.iter().zip(run.records).enumerate() {
+    for (index, (record, middle)) in run.records.iter().zip(middles(run)).enumerate() {
         let files = TaskFiles::new(run.output, index);
-        let source = middle_of(task).map(|(source, _)| source);
-        let before = source.and_then(|source| lines.get(&source).copied());
-        let before = before.unwrap_or(0);
+        let source = middle.map(|(source, _)| source);
+        let before = middle.map_or(0, |(_, before)| before);
         segment.begin_file(files.segment.clone(), source.unwrap_or(0), before);
         for row in RowLogReader::open(&files.log, record.rows)? {
             let mut row = row?;
@@ -130,11 +128,22 @@ fn each_row(
             }
             take(segment, &row)?;
         }
+    }
+    Ok(())
+}
+
+/// For each task that begins in the middle of an input: that input, and the lines before.
+fn middles(run: &Mapping<'_>) -> Vec<Option<(SourceId, u64)>> {
+    let mut lines: BTreeMap<SourceId, u64> = BTreeMap::new();
+    let each = run.tasks.iter().zip(run.records).map(|(task, record)| {
+        let source = middle_of(task).map(|(source, _)| source);
+        let middle = source.map(|source| (source, lines.get(&source).copied().unwrap_or(0)));
         for part in &record.parts {
             *lines.entry(part.source).or_default() += part.lines;
         }
-    }
-    Ok(())
+        middle
+    });
+    each.collect()
 }
 
 /// Tokens of a row's documents that get a label: the first token of a piece that the strategy will

@@ -10,6 +10,7 @@
 //! Every phase leaves its results with a record of them in the work area: another process may do the
 //! next, and a run that died goes on where it was.
 
+mod boundary;
 mod budget;
 mod certify;
 mod control;

@@ -3,13 +3,15 @@
 //! A row is one example, unless the template leaves out the reasoning of turns that others follow
 //! ([`History::PerTurn`]): then it is one per trained turn.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use sftprep_template::{Labelled, Leaf, Learned, Map, Request, Segment, Session, SpanOptions};
-use sftprep_tokenize::{AddedMatch, Encoder, Encoding};
+use sftprep_tokenize::{AddedMatch, Encoder, Encoding, TokenizerError};
 
+use super::boundary::{Accept, differs, encode_cut};
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
-use crate::config::{AppendEos, History, SpecialText};
+use crate::config::{AppendEos, Boundary, History, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
 use crate::label::{ByteSpan, TokenClass, label_tokens, method_name, raw_tokens};
@@ -32,6 +34,9 @@ pub struct Prepared {
     pub turn: Option<u32>,
     /// Whether text of the row spelled a control token, and was kept from becoming one.
     pub control_text: bool,
+    /// Trained turns before which Hugging Face and an engine that serves the model have other ids
+    /// ([`NO_MESSAGE`] for a completion).
+    pub boundaries: Vec<u32>,
     /// Where tokens and bytes came from, if the worker keeps that.
     pub trace: Option<Box<Trace>>,
 }
@@ -67,6 +72,7 @@ pub struct Worker<'r> {
     recipe: &'r Recipe,
     encoder: Encoder<'r>,
     encoding: Encoding,
+    scratch: Encoding,
     default: Option<Session<'r>>,
     tool_use: Option<Session<'r>>,
     options: SpanOptions,
@@ -98,6 +104,7 @@ impl<'r> Worker<'r> {
             recipe,
             encoder: recipe.tokenizer.encoder(),
             encoding: state.encoding,
+            scratch: Encoding::default(),
             default: templates.map(|t| session(&t.default, state.default)),
             tool_use: tool_use.map(|t| session(t, state.tool_use)),
             traces: false,
@@ -151,7 +158,25 @@ impl<'r> Worker<'r> {
         {
             return Ok(samples);
         }
-        Ok(vec![self.sample(conversation, labelled, &turns)?])
+        let whole = self.sample(conversation, labelled, &turns)?;
+        // A sequence holds one tokenization of each prompt. Where an earlier answer's prompt is
+        // part of a later one's, and the two want other ids there, they take a sample each.
+        let clash = |message: &u32| turns.last() != Some(message);
+        if self.recipe.config.label.boundary == Boundary::Inference
+            && whole.boundaries.iter().any(clash)
+        {
+            let turn = |&turn: &u32| {
+                let cut = up_to(conversation, turn);
+                let labelled = self.render(&cut)?;
+                let sample = self.sample(&cut, labelled, &[turn])?;
+                Ok(Prepared {
+                    turn: Some(turn),
+                    ..sample
+                })
+            };
+            return turns.iter().map(turn).collect();
+        }
+        Ok(vec![whole])
     }
 
     /// One sample per trained turn, each cut off behind its turn. `None` if that brings nothing
@@ -185,10 +210,16 @@ impl<'r> Worker<'r> {
         let spans = self.recipe.policy.apply(conversation, &labelled, turns)?;
         let rendered = &labelled.rendered;
         let control = &self.recipe.control;
-        let refused = self.encode(&rendered.text, |found| {
+        let proven = labelled.turns.iter().flatten();
+        let starts: Vec<(u32, u32)> = proven
+            .filter(|turn| turns.contains(&turn.message))
+            .filter_map(|turn| Some((turn.message, turn.ranges.first()?.0)))
+            .collect();
+        let (refused, boundaries) = self.encode(&rendered.text, &starts, |found| {
             control.accepts(found, rendered, &spans)
         })?;
         let mut prepared = self.labelled(&spans, refused)?;
+        prepared.boundaries = boundaries;
         for turn in labelled.turns.iter().flatten() {
             if turns.contains(&turn.message) {
                 prepared
@@ -281,37 +312,72 @@ impl<'r> Worker<'r> {
     fn raw(&mut self, raw: RawText) -> Result<Prepared, Failure> {
         let RawText { text, spans } = raw;
         let control = &self.recipe.control;
-        let refused = self.encode(&text, |found| {
+        let answer = spans.iter().find(|span| span.kind == SpanKind::Answer);
+        let starts: Vec<(u32, u32)> = answer
+            .map(|it| (NO_MESSAGE, it.start))
+            .into_iter()
+            .collect();
+        let (refused, boundaries) = self.encode(&text, &starts, |found| {
             accepts_raw(control.class(found.id), found, &spans)
         })?;
         let mut prepared = self.labelled(&spans, refused)?;
+        prepared.boundaries = boundaries;
         prepared.text = text;
         prepared.spans = spans;
         Ok(prepared)
     }
 
-    /// Tokenizes; returns whether text of the row was kept from becoming a control token.
+    /// Tokenizes. `starts` are the turns to train with the byte at which each begins. Returns
+    /// whether text of the row was kept from becoming a control token, and the turns before which
+    /// an engine that serves the model has other ids than Hugging Face.
     fn encode(
         &mut self,
         text: &str,
+        starts: &[(u32, u32)],
         mut accept: impl FnMut(&AddedMatch) -> bool,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(bool, Vec<u32>), Failure> {
         self.encoding.clear();
-        let policy = self.recipe.config.label.special_text;
-        let mut refused = false;
+        let label = &self.recipe.config.label;
+        let policy = label.special_text;
+        let refused = Cell::new(false);
         let mut decide = |found: &AddedMatch| {
             let accepted = accept(found);
-            refused |= !accepted;
+            refused.set(refused.get() || !accepted);
             accepted || policy == SpecialText::AsTransformers
         };
+        let decide: &mut Accept<'_> = &mut decide;
+        let failed = |error: TokenizerError| Reject::new(Code::TokenizerFailed, error.to_string());
         self.encoder
-            .encode_accepting(text, &mut decide, &mut self.encoding)
-            .map_err(|error| Reject::new(Code::TokenizerFailed, error.to_string()))?;
-        if refused && policy == SpecialText::Refuse {
+            .encode_accepting(text, decide, &mut self.encoding)
+            .map_err(failed)?;
+        // Parts of the text may show added tokens that the text does not have.
+        let whole_refused = refused.get();
+        let mut found = Vec::new();
+        for &(message, start) in starts {
+            let (encoder, scratch) = (&mut self.encoder, &mut self.scratch);
+            // A tokenizer that cannot go on from a prompt matters only where that is asked for.
+            let other = differs(encoder, text, &self.encoding, start, decide, scratch);
+            let other = match other {
+                Err(_) if label.boundary == Boundary::Hf => false,
+                other => other.map_err(failed)?,
+            };
+            if other {
+                found.push((message, start));
+            }
+        }
+        if label.boundary == Boundary::Inference && !found.is_empty() {
+            let cuts: Vec<u32> = found.iter().map(|(_, start)| *start).collect();
+            encode_cut(&mut self.encoder, text, &cuts, decide, &mut self.encoding)
+                .map_err(failed)?;
+        }
+        if whole_refused && policy == SpecialText::Refuse {
             let detail = "text of the row spells a control token";
             return Err(Reject::new(Code::LabelControlText, detail).into());
         }
-        Ok(refused)
+        Ok((
+            whole_refused,
+            found.into_iter().map(|(message, _)| message).collect(),
+        ))
     }
 
     fn labelled(&self, spans: &[ByteSpan], control_text: bool) -> Result<Prepared, Reject> {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::MappedRows;
 use super::recipe::Recipe;
-use super::rows::Counts;
+use super::rows::{BoundaryPlace, Counts};
 use crate::error::{Code, Error, Result};
 use crate::pack::PackPlan;
 use crate::shard::{Manifest, REPORT_NAME, SourceTotals};
 use crate::source::STDIN;
+use crate::types::NO_MESSAGE;
 
 /// Seconds per phase.
 #[derive(Debug)]
@@ -56,6 +57,17 @@ pub struct SourceReport {
     pub totals: SourceTotals,
 }
 
+/// A row with a turn before which Hugging Face and an engine that serves the model have other ids.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BoundaryRow {
+    /// Name of the input.
+    pub source: String,
+    /// Line in it, counted from 1.
+    pub line: u64,
+    /// The messages; none for a completion.
+    pub messages: Vec<u32>,
+}
+
 /// The report of a `pack` run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -95,6 +107,13 @@ pub struct PackReport {
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns by how their start was proven.
     pub turns_by_method: BTreeMap<String, u64>,
+    /// Rows with a trained turn before which Hugging Face and an engine that serves the model have
+    /// other ids; which of the two the dataset has says the option `boundary`.
+    pub boundary_rows: u64,
+    /// Those turns.
+    pub boundary_turns: u64,
+    /// The first of those rows.
+    pub boundary_list: Vec<BoundaryRow>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Seconds per phase: load, map, plan, write.
@@ -120,8 +139,21 @@ impl PackReport {
             expanded_samples,
             dropped_fields,
             turns_by_method,
+            boundary_rows,
+            boundary_turns,
+            boundary_list,
             ..
         } = mapped.plan.counts.clone();
+        let inputs = &mapped.plan.inputs;
+        let boundary_row = |place: BoundaryPlace| BoundaryRow {
+            source: inputs[place.source as usize].name.clone(),
+            line: place.line,
+            messages: place
+                .turns
+                .into_iter()
+                .filter(|it| *it != NO_MESSAGE)
+                .collect(),
+        };
         let totals = &mapped.plan.ledger.totals;
         let sources = totals
             .by_source()
@@ -155,6 +187,9 @@ impl PackReport {
             expanded_samples,
             dropped_fields,
             turns_by_method,
+            boundary_rows,
+            boundary_turns,
+            boundary_list: boundary_list.into_iter().map(boundary_row).collect(),
             warnings: warnings(recipe, mapped),
             seconds: BTreeMap::new(),
             date: recipe.date.clone(),

@@ -22,7 +22,7 @@ use crate::shard::{
     SegmentWriter,
 };
 use crate::source::{InputFile, Part, lines_before};
-use crate::types::RowPlace;
+use crate::types::{RowPlace, SourceId};
 
 /// The parser for rows of a format under a recipe's options.
 ///
@@ -66,11 +66,43 @@ pub(crate) struct Counts {
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns by how their start was proven.
     pub turns_by_method: BTreeMap<String, u64>,
+    /// Rows with a turn before which Hugging Face and inference have other ids.
+    pub boundary_rows: u64,
+    /// Those turns.
+    pub boundary_turns: u64,
+    /// The first of those rows.
+    pub boundary_list: Vec<BoundaryPlace>,
+}
+
+/// Rows listed in the report; all are counted.
+const MAX_LISTED: usize = 1000;
+
+/// A row with a turn before which Hugging Face and inference have other ids.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BoundaryPlace {
+    /// Which input.
+    pub source: SourceId,
+    /// Line, counted as the task counts.
+    pub line: u64,
+    /// The messages.
+    pub turns: Vec<u32>,
 }
 
 impl Counts {
-    /// Adds what another task counted.
-    pub(super) fn join(&mut self, other: &Self) {
+    /// Adds what another task counted; rows of `middle` count their lines from one behind that many.
+    pub(super) fn join(&mut self, other: &Self, middle: Option<(SourceId, u64)>) {
+        self.boundary_rows += other.boundary_rows;
+        self.boundary_turns += other.boundary_turns;
+        for place in &other.boundary_list {
+            if self.boundary_list.len() == MAX_LISTED {
+                break;
+            }
+            let before = middle.filter(|(source, _)| *source == place.source);
+            self.boundary_list.push(BoundaryPlace {
+                line: place.line + before.map_or(0, |(_, lines)| lines),
+                ..place.clone()
+            });
+        }
         self.duplicate_keys += other.duplicate_keys;
         self.control_text_rows += other.control_text_rows;
         self.straddling_tokens += other.straddling_tokens;
@@ -88,7 +120,20 @@ impl Counts {
     }
 
     /// Counts a row's samples.
-    fn add(&mut self, samples: &[Prepared]) {
+    fn add(&mut self, place: RowPlace, samples: &[Prepared]) {
+        let turns = samples.iter().flat_map(|it| it.boundaries.iter().copied());
+        let turns: Vec<u32> = turns.collect();
+        if !turns.is_empty() {
+            self.boundary_rows += 1;
+            self.boundary_turns += turns.len() as u64;
+            if self.boundary_list.len() < MAX_LISTED {
+                self.boundary_list.push(BoundaryPlace {
+                    source: place.source,
+                    line: place.line,
+                    turns,
+                });
+            }
+        }
         self.control_text_rows += u64::from(samples.iter().any(|it| it.control_text));
         if samples.iter().any(|it| it.turn.is_some()) {
             self.expanded_rows += 1;
@@ -269,7 +314,7 @@ impl<'a> RowSink<'a> {
         let Some(open) = &mut self.open else {
             return Err(Error::new(Code::RunInternal, "a row outside of a task"));
         };
-        open.counts.add(&samples);
+        open.counts.add(place, &samples);
         let (mut tokens, mut documents) = (0, Vec::with_capacity(samples.len()));
         let mut too_long = None;
         for (part, sample) in (0..).zip(samples) {

@@ -1,0 +1,92 @@
+//! Where an answer begins among the tokens.
+//!
+//! Hugging Face tokenizes a conversation as one text, so a token may lie across the place where the
+//! prompt ends and the answer begins (an answer that starts with a newline fuses with the header's).
+//! An engine that serves the model never sees that token: it tokenizes the prompt, and the model
+//! goes on from there. This module finds the turns for which the two differ.
+
+use sftprep_tokenize::{AddedMatch, Encoder, Encoding, TokenizerError};
+
+/// Bytes looked at on either side of a boundary, and bytes of those at the far edge that do not
+/// count, because what is cut off there may decide about them.
+const WINDOW: usize = 48;
+const MARGIN: usize = 24;
+
+/// Tells whether an added token found in the text is one.
+pub(super) type Accept<'a> = dyn FnMut(&AddedMatch) -> bool + 'a;
+
+/// Tokenizes a text in parts that end at `cuts`, which are in order and inside of it.
+pub(super) fn encode_cut(
+    encoder: &mut Encoder<'_>,
+    text: &str,
+    cuts: &[u32],
+    accept: &mut Accept<'_>,
+    out: &mut Encoding,
+) -> Result<(), TokenizerError> {
+    out.clear();
+    let mut start = 0;
+    for end in cuts.iter().map(|cut| *cut as usize).chain([text.len()]) {
+        encoder.encode_part(text, start..end, accept, out)?;
+        start = end;
+    }
+    Ok(())
+}
+
+/// Whether tokenizing in two parts, up to byte `start` and from there, gives other ids than
+/// `whole`, which are those of the text as one.
+///
+/// Both tokenizations walk from left to right and forget: where they agree for a while, they agree
+/// from there on. So a window on either side is enough to see that they are equal; what looks
+/// different in it is tokenized in full.
+pub(super) fn differs(
+    encoder: &mut Encoder<'_>,
+    text: &str,
+    whole: &Encoding,
+    start: u32,
+    accept: &mut Accept<'_>,
+    scratch: &mut Encoding,
+) -> Result<bool, TokenizerError> {
+    let first = whole.offsets.partition_point(|span| span[0] < start);
+    if first > 0 && whole.offsets[first - 1][1] > start {
+        return Ok(true);
+    }
+    let at = start as usize;
+    if at == 0 || at >= text.len() {
+        return Ok(false);
+    }
+    let from = border(text, at.saturating_sub(WINDOW));
+    let to = border(text, (at + WINDOW).min(text.len()));
+    let left = if from == 0 { 0 } else { from + MARGIN } as u32;
+    let right = if to == text.len() { to } else { to - MARGIN } as u32;
+    scratch.clear();
+    encoder.encode_part(text, from..at, accept, scratch)?;
+    let mut same = same_tokens(scratch, whole, left, start);
+    if same {
+        scratch.clear();
+        encoder.encode_part(text, at..to, accept, scratch)?;
+        same = same_tokens(scratch, whole, start, right);
+    }
+    if same {
+        return Ok(false);
+    }
+    encode_cut(encoder, text, &[start], accept, scratch)?;
+    Ok(scratch.ids != whole.ids)
+}
+
+fn border(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// Whether both have the same tokens where these lie inside of a range of bytes.
+fn same_tokens(a: &Encoding, b: &Encoding, from: u32, to: u32) -> bool {
+    let inside = |encoding: &Encoding| {
+        let first = encoding.offsets.partition_point(|span| span[0] < from);
+        let last = encoding.offsets.partition_point(|span| span[1] <= to);
+        first..last.max(first)
+    };
+    let (x, y) = (inside(a), inside(b));
+    a.ids[x.clone()] == b.ids[y.clone()] && a.offsets[x] == b.offsets[y]
+}
