@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         TrainError,
     )
     from sftprep.progress import Progress
+    from sftprep.quality import StageReport, dedup
 
 __all__ = [
     "IGNORE_INDEX",
@@ -79,12 +80,14 @@ __all__ = [
     "ShardError",
     "ShardVersionError",
     "SourceError",
+    "StageReport",
     "TemplateError",
     "Tokenizer",
     "TokenizerError",
     "TracedText",
     "TrainError",
     "__version__",
+    "dedup",
     "go_on",
     "pack",
     "plan_packs",
@@ -113,6 +116,8 @@ _HOME = {
     "pack": "sftprep.api",
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",
+    "StageReport": "sftprep.quality",
+    "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",
 }
 

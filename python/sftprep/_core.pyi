@@ -464,6 +464,15 @@ def check_template(template: str, config: str) -> str:
         TokenizerError: if the tokenizer does not load.
     """
 
+def dedup(config: str) -> str:
+    """Leaves out duplicates under options given as JSON; returns the report as JSON.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        OutputError: if the kept rows cannot be written.
+    """
+
 def audit(path: str | PathLike[str]) -> str:
     """Audits the masks of a dataset; returns what was found as JSON.
 

@@ -195,6 +195,7 @@ _BY_STAGE: dict[str, type[SftprepError]] = {
     "tokenizer": TokenizerError,
     "label": LabelError,
     "pack": PackError,
+    "quality": RunError,
     "output": OutputError,
     "shard": ShardError,
     "run": RunError,

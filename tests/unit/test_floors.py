@@ -14,7 +14,7 @@ FLOORS = (
     {"_core"},
     {"config", "columns", "hub", "progress", "totals"},
     {"dataset"},
-    {"api", "add_tokens", "inspect", "train"},
+    {"api", "add_tokens", "inspect", "quality", "train"},
     {"cli"},
 )
 # The trainer's own floors.

@@ -92,6 +92,63 @@ def wants_color(options: argparse.Namespace) -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every stage that reads rows and writes the ones that stay."""
+    from sftprep.config import choices
+
+    parser.argument_default = argparse.SUPPRESS
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="DATA",
+        help="a file, a folder or a quoted pattern, each also as name=path; .jsonl, .json, "
+        ".parquet, .arrow, also .gz and .zst",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="file for the rows that stay, .jsonl; the ledger goes beside it (.ledger.arrow)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would go and why, write nothing"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--format",
+        choices=choices("source", "format"),
+        help="row format (default: auto, detected per source, with its evidence)",
+    )
+    parser.add_argument(
+        "--map",
+        metavar="WANTED=COLUMN",
+        type=pair,
+        action=Collect,
+        help="the column that holds a field the format wants, such as messages=dialogue; "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--role",
+        metavar="FROM=TO",
+        type=pair,
+        action=Collect,
+        help="a role of the file and what it means (system, developer, user, assistant, tool); "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
+    )
+    parser.add_argument(
+        "--max-reject-rate",
+        type=float,
+        metavar="SHARE",
+        help="end the run when more rows are no JSON objects (default 0.05)",
+    )
+    parser.add_argument(
+        "--threads", type=whole, metavar="N", help="worker threads (default 0: all cores)"
+    )
+
+
 def add_template_arguments(parser: argparse._ActionsContainer) -> None:
     """Options that say how rows are understood, rendered and tokenized."""
     from sftprep.config import choices

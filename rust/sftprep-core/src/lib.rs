@@ -31,6 +31,7 @@ pub mod replay;
 
 pub mod audit;
 pub mod explain;
+pub mod quality;
 
 #[cfg(test)]
 mod test_data;

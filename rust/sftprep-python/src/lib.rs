@@ -14,6 +14,7 @@ mod encoder;
 mod error;
 mod job;
 mod plan;
+mod quality;
 mod rows;
 mod shards;
 mod template;
@@ -40,6 +41,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::plan::{PackPlan, plan_packs};
+
+    #[pymodule_export]
+    use crate::quality::dedup;
 
     #[pymodule_export]
     use crate::rows::{InputRow, RowReader};

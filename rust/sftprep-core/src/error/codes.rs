@@ -196,6 +196,18 @@ codes! {
         "A row is longer than max_len tokens.",
         "a 10,000-token conversation with --max-len 4096",
         "Raise --max-len, or choose another --overlong." }
+    QualityIdentical = "quality.identical" {
+        "Another row has the same text; that one is kept.",
+        "a file that was concatenated with itself, under `sftprep dedup`",
+        "Nothing; the ledger names the row that is kept." }
+    QualityNormalised = "quality.normalised" {
+        "Another row has the same text but for letter case, white space or the shape of quotes.",
+        "\"What is  two?\" beside \"what is two?\", under `sftprep dedup`",
+        "Nothing; the ledger names the row that is kept." }
+    QualityNear = "quality.near" {
+        "Another row shares most of its word 3-grams (Jaccard similarity at the threshold or above).",
+        "two rows that differ in a word, under `sftprep dedup`",
+        "Raise --threshold if rows go that should stay; the ledger has partner and score." }
     OutputExists = "output.exists" {
         "The output folder exists and is not empty.",
         "sftprep pack data.jsonl --out packs/ (twice)",

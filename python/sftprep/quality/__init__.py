@@ -1,0 +1,202 @@
+"""Which rows go on: duplicates, each stage with a ledger in which nothing vanishes.
+
+```python
+import sftprep
+
+report = sftprep.dedup("chat.jsonl", out="clean.jsonl", threshold=0.8)
+report.kept, report.dropped, report.examples[0]["partner_line"]
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypedDict, Unpack
+
+from sftprep import _core
+from sftprep.config import Format
+
+PathLike = str | os.PathLike[str]
+Inputs = PathLike | Iterable[PathLike] | Mapping[str, PathLike]
+
+Field = Literal["all", "prompt", "answer"]
+Keep = Literal["longest", "first"]
+Method = Literal["auto", "exact", "sketch"]
+
+_SOURCE = ("format", "map", "role", "limit", "max_reject_rate")
+_SHOWN_TEXT = 100
+_SHOWN_EXAMPLES = 2
+
+
+class RowOptions(TypedDict, total=False):
+    """How a stage reads rows; ``sftprep dedup --help`` explains."""
+
+    format: Format
+    map: dict[str, str]
+    role: dict[str, str]
+    limit: int
+    max_reject_rate: float
+    threads: int
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageReport:
+    """What a stage did to the rows; ``kept``, ``dropped`` and ``rejected`` add up to ``rows``."""
+
+    stage: str
+    """Name of the stage."""
+    rows: int
+    """Rows read."""
+    kept: int
+    """Rows that stay."""
+    dropped: dict[str, int]
+    """Rows that go because of another row, by reason."""
+    rejected: dict[str, int]
+    """Rows that are no JSON objects, by code."""
+    not_compared: dict[str, int]
+    """Kept rows that do not fit their format and could not be compared, by code."""
+    partners: int
+    """Distinct rows because of which others go."""
+    sources: list[dict[str, Any]]
+    """Per input: ``name, format, evidence, rows, kept``."""
+    examples: list[dict[str, Any]]
+    """Dropped rows worth a look, the least alike of each reason: ``code, score, source, line,
+    partner_source, partner_line, text, partner_text, detail``."""
+    method: str
+    """How they were searched: ``exact`` or ``sketch``."""
+    out: str | None
+    """Where the kept rows are; ``None`` after a dry run."""
+    ledger: str | None
+    """Where the ledger is; ``None`` after a dry run."""
+    seconds: float = field(compare=False)
+    """Time it took."""
+
+    @classmethod
+    def from_json(cls, text: str) -> StageReport:
+        """The report that the core gives."""
+        values = json.loads(text)
+        return cls(**{each.name: values[each.name] for each in fields(cls)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return asdict(self)
+
+
+def dedup(
+    inputs: Inputs,
+    *,
+    out: PathLike | None = None,
+    threshold: float = 0.8,
+    field: Field = "all",
+    keep: Keep = "longest",
+    exact_only: bool = False,
+    common: int = 50,
+    method: Method = "auto",
+    dry_run: bool = False,
+    **options: Unpack[RowOptions],
+) -> StageReport:
+    """Keeps one of the rows that say the same, and names it for every row that goes.
+
+    Rows are compared by the Jaccard similarity of their sets of word 3-grams. A row goes only if
+    it reaches ``threshold`` with a row that stays. Where most of what two rows share is in more
+    than ``common`` rows (a template), the rest of them has to reach it as well.
+
+    Args:
+        inputs: One path or several; a mapping names them. Standard input cannot be read twice.
+        out: File for the rows that stay, ``.jsonl``; the ledger goes beside it.
+        threshold: Least similarity of near-duplicates, 0.1 to 1.
+        field: What is compared: the whole row, its prompt, or its answer.
+        keep: The longest row (the result does not depend on the order of rows), or the first.
+        exact_only: Only rows that are equal but for case, white space and quotes.
+        common: N-grams of more than so many distinct rows count as template; 0: none does.
+        method: ``exact`` finds all; ``sketch`` uses MinHash with exact verification, 200 bytes per
+            row; ``auto`` is exact up to 256 million n-grams.
+        dry_run: Decide and report, write nothing.
+        **options: How rows are read, and ``overwrite``.
+
+    Returns:
+        What stays, what goes and why.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable, damaged, or changes meanwhile.
+        OutputError: if the output exists or cannot be written.
+        RejectBudgetExceeded: if too many rows are no JSON objects.
+    """
+    config = _config(inputs, out, dry_run, options)
+    config |= {"threshold": threshold, "field": field, "keep": keep, "exact_only": exact_only}
+    config |= {"common": common, "method": method}
+    return StageReport.from_json(_core.dedup(json.dumps(config)))
+
+
+def _config(
+    inputs: Inputs, out: PathLike | None, dry_run: bool, options: RowOptions
+) -> dict[str, Any]:
+    rest: dict[str, Any] = dict(options)
+    source = {key: rest.pop(key) for key in _SOURCE if key in rest}
+    path = None if out is None else os.fspath(out)
+    return {
+        "source": {"inputs": _paths(inputs), **source},
+        "out": path,
+        "dry_run": dry_run,
+        **rest,
+    }
+
+
+def _paths(inputs: Inputs) -> list[str]:
+    if isinstance(inputs, Mapping):
+        return [f"{name}={os.fspath(path)}" for name, path in inputs.items()]
+    if isinstance(inputs, str | os.PathLike):
+        return [os.fspath(inputs)]
+    return [os.fspath(path) for path in inputs]
+
+
+def summary(report: StageReport) -> list[str]:
+    """The report for people."""
+    lines = [f"{each['name']}: {each['format']} ({each['evidence']})" for each in report.sources]
+    lines += ["", *_counts(report)]
+    if report.not_compared:
+        lines.append("kept without comparison (they do not fit their format):")
+        lines += [f"    {code:<26}{count:>12,}" for code, count in report.not_compared.items()]
+    if report.examples:
+        lines += ["", "least alike among the dropped rows:"]
+    for each in _first_of_each(report.examples):
+        partner = f"{each['partner_source']}:{each['partner_line']}"
+        place = f"{each['source']}:{each['line']} because of {partner}"
+        lines.append(f"  {each['code']} {each['score']:.3f}  {place}: {each['detail']}")
+        lines.append(f"    - {_shown(each['text'])}")
+        lines.append(f"    + {_shown(each['partner_text'])}")
+    written = (
+        "dry run: nothing was written"
+        if report.out is None
+        else f"wrote {report.out} and {report.ledger}"
+    )
+    how = f", search {report.method}" if report.method else ""
+    return [*lines, "", f"{written}, {report.seconds:.1f} s{how}"]
+
+
+def _first_of_each(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    seen: dict[str, int] = {}
+    chosen = []
+    for each in examples:
+        seen[each["code"]] = seen.get(each["code"], 0) + 1
+        if seen[each["code"]] <= _SHOWN_EXAMPLES:
+            chosen.append(each)
+    return chosen
+
+
+def _counts(report: StageReport) -> list[str]:
+    lines = [f"{'rows read':<30}{report.rows:>12,}", f"{'  kept':<30}{report.kept:>12,}"]
+    for name, counts in (("dropped", report.dropped), ("rejected", report.rejected)):
+        lines.append(f"  {name:<28}{sum(counts.values()):>12,}")
+        lines += [f"    {code:<26}{count:>12,}" for code, count in counts.items()]
+    return lines
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN_TEXT else f"{line[:_SHOWN_TEXT]}…"

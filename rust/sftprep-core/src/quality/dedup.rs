@@ -1,0 +1,357 @@
+//! `dedup`: of rows that say the same, one stays.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use sftprep_quality::{
+    DedupRules, Document, Fate, Keep, Likeness, Shingler, SketchedDedup, dedup as decide,
+};
+
+use super::report::StageReport;
+use super::scan::{Check, Inputs};
+use super::text::{Field, text_of};
+use super::verdict::{Partner, Row, Verdict};
+use super::write::{Others, Target, finish};
+use crate::config::SourceConfig;
+use crate::error::{Code, Error, Reject, Result};
+use crate::types::Sample;
+
+/// N-grams that are held at most before signatures take their place: 2 GiB.
+const HELD_NGRAMS: usize = 256 << 20;
+
+/// How near-duplicates are searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Exactly where memory allows (256 million n-grams, 2 GiB), else by sketches.
+    #[default]
+    Auto,
+    /// The exact join.
+    Exact,
+    /// MinHash signatures, every candidate verified exactly; inputs are read three times.
+    Sketch,
+}
+
+/// Which of several duplicates is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepChoice {
+    /// The longest, whatever the order of rows.
+    #[default]
+    Longest,
+    /// The first.
+    First,
+}
+
+/// Options of `dedup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DedupConfig {
+    /// What to read.
+    pub source: SourceConfig,
+    /// File for the kept rows, `.jsonl`; may be missing in a dry run.
+    pub out: Option<PathBuf>,
+    /// Least Jaccard similarity of near-duplicates, 0.1 to 1, over word 3-grams.
+    pub threshold: f64,
+    /// Equal rows only, no near-duplicates.
+    pub exact_only: bool,
+    /// What is compared.
+    pub field: Field,
+    /// Which row is kept.
+    pub keep: KeepChoice,
+    /// N-grams of more than so many distinct rows count as template; 0: none does.
+    pub common: u32,
+    /// How near-duplicates are searched.
+    pub method: Method,
+    /// Worker threads (0: all cores).
+    pub threads: usize,
+    /// Decide and report, write nothing.
+    pub dry_run: bool,
+    /// Replace existing output.
+    pub overwrite: bool,
+}
+
+impl Default for DedupConfig {
+    fn default() -> Self {
+        Self {
+            source: SourceConfig::default(),
+            out: None,
+            threshold: 0.8,
+            exact_only: false,
+            field: Field::All,
+            keep: KeepChoice::Longest,
+            common: 50,
+            method: Method::Auto,
+            threads: 0,
+            dry_run: false,
+            overwrite: false,
+        }
+    }
+}
+
+impl DedupConfig {
+    /// Options from JSON.
+    ///
+    /// # Errors
+    /// `config.unknown` and `config.value`.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let config: Self = serde_json::from_str(json)
+            .map_err(|error| Error::new(Code::ConfigUnknown, error.to_string()))?;
+        if !(0.1..=1.0).contains(&config.threshold) {
+            let message = format!("threshold is {}, it must be 0.1 to 1", config.threshold);
+            return Err(Error::new(Code::ConfigValue, message)
+                .at_field("threshold")
+                .hint("0.8 finds rows that differ in a few words"));
+        }
+        Ok(config)
+    }
+
+    fn rules(&self) -> DedupRules {
+        DedupRules {
+            near: (!self.exact_only).then_some(self.threshold),
+            keep: match self.keep {
+                KeepChoice::Longest => Keep::Longest,
+                KeepChoice::First => Keep::First,
+            },
+            common: self.common,
+        }
+    }
+}
+
+/// Finds duplicates among the rows of all inputs, keeps one of each, and says of every other row
+/// which one that is. `check` is called now and then and ends the work when it fails.
+///
+/// # Errors
+/// `config.*`, `source.*`, `format.unknown`, `output.*`, `run.reject_rate`.
+pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
+    let start = Instant::now();
+    let mut inputs = Inputs::open(&config.source, config.threads)?;
+    let target = target(
+        config.out.as_ref(),
+        config.dry_run,
+        config.overwrite,
+        &inputs,
+    )?;
+    let rules = config.rules();
+    let mut store = Store::new(config);
+    let mut rows: Vec<Row> = Vec::new();
+    let mut names: Vec<u32> = Vec::new();
+    inputs.samples(
+        check,
+        |scratch: &mut Scratch, sample| scratch.document(sample, config.field),
+        |place, document| {
+            let verdict = match document {
+                Ok(document) => {
+                    store.push(document);
+                    store.shrink(rules);
+                    names.push(rows.len() as u32);
+                    Verdict::Kept
+                }
+                Err(reject) => Verdict::of_reject(reject),
+            };
+            rows.push(Row { place, verdict });
+            if rows.len() > u32::MAX as usize - 2 {
+                return Err(
+                    Error::new(Code::ConfigValue, "more than 4,294,967,293 rows")
+                        .hint("deduplicate them in parts"),
+                );
+            }
+            Ok(())
+        },
+    )?;
+    check_rows(&rows, config.source.max_reject_rate)?;
+    check()?;
+    let (fates, method) = store.decide(&mut inputs, config, check)?;
+    for (&name, fate) in names.iter().zip(&fates) {
+        if let Fate::Dropped {
+            partner,
+            likeness,
+            score,
+        } = *fate
+        {
+            let partner = names[partner as usize] as usize;
+            let place = rows[partner].place;
+            let (code, detail) = reason(likeness, score);
+            rows[name as usize].verdict = Verdict::Dropped {
+                code,
+                detail,
+                partner: Partner {
+                    row: partner as u64 + 1,
+                    source: place.source,
+                    line: place.line,
+                },
+                score,
+            };
+        }
+    }
+    let mut report = StageReport {
+        stage: "dedup".to_owned(),
+        method: method.to_owned(),
+        ..StageReport::default()
+    };
+    let others = Others::default();
+    finish(
+        &mut inputs,
+        &rows,
+        target.as_ref(),
+        config.field,
+        &others,
+        check,
+        &mut report,
+    )?;
+    report.seconds = start.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// Where results go; a dry run has no place.
+pub(super) fn target(
+    out: Option<&PathBuf>,
+    dry_run: bool,
+    overwrite: bool,
+    inputs: &Inputs,
+) -> Result<Option<Target>> {
+    if dry_run {
+        return Ok(None);
+    }
+    let Some(out) = out else {
+        let message = "there is no --out for the kept rows";
+        return Err(Error::new(Code::ConfigValue, message)
+            .at_field("out")
+            .hint("add --out FILE.jsonl, or --dry-run to see what would go"));
+    };
+    Target::check(out, overwrite, inputs).map(Some)
+}
+
+/// Whether there are rows, and few enough bad ones.
+pub(super) fn check_rows(rows: &[Row], max_reject_rate: f64) -> Result<()> {
+    if rows.is_empty() {
+        return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
+            .hint("check that the path is the one you meant"));
+    }
+    let bad = |row: &&Row| matches!(row.verdict, Verdict::Rejected(_));
+    let Some(first) = rows.iter().find(bad) else {
+        return Ok(());
+    };
+    let count = rows.iter().filter(bad).count();
+    if count as f64 <= max_reject_rate * rows.len() as f64 {
+        return Ok(());
+    }
+    let Verdict::Rejected(reject) = &first.verdict else {
+        return Ok(());
+    };
+    let message = format!(
+        "{count} of {} rows are no JSON objects; the first is in line {}: {reject}",
+        rows.len(),
+        first.place.line
+    );
+    Err(Error::new(Code::RunRejectRate, message)
+        .hint("mend the rows, or raise --max-reject-rate to leave them out"))
+}
+
+fn reason(likeness: Likeness, score: f64) -> (Code, String) {
+    match likeness {
+        Likeness::Identical => (Code::QualityIdentical, "the same text".to_owned()),
+        Likeness::Normalised => {
+            let detail = "the same text but for letter case, white space or quotes";
+            (Code::QualityNormalised, detail.to_owned())
+        }
+        Likeness::Near => (
+            Code::QualityNear,
+            format!(
+                "{:.1} % of the word 3-grams of both are shared",
+                score * 100.0
+            ),
+        ),
+    }
+}
+
+/// What a thread keeps between rows.
+#[derive(Default)]
+struct Scratch {
+    shingler: Shingler,
+    text: String,
+}
+
+impl Scratch {
+    fn document(
+        &mut self,
+        sample: Result<Sample, Reject>,
+        field: Field,
+    ) -> Result<Document, Reject> {
+        let sample = sample?;
+        self.text.clear();
+        text_of(&sample, field, &mut self.text);
+        Ok(self.shingler.document(&self.text))
+    }
+}
+
+/// Documents, or what is kept of them.
+enum Store {
+    Held(Vec<Document>, usize),
+    Sketched(SketchedDedup),
+}
+
+impl Store {
+    fn new(config: &DedupConfig) -> Self {
+        if config.method == Method::Sketch && !config.exact_only {
+            Self::Sketched(SketchedDedup::new(config.rules()))
+        } else {
+            let limit = match config.method {
+                Method::Exact => usize::MAX,
+                _ => HELD_NGRAMS,
+            };
+            Self::Held(Vec::new(), limit)
+        }
+    }
+
+    fn push(&mut self, document: Document) {
+        match self {
+            Self::Held(documents, left) => {
+                *left = left.saturating_sub(document.shingles.len());
+                documents.push(document);
+            }
+            Self::Sketched(sketched) => sketched.push(&document),
+        }
+    }
+
+    /// Gives n-grams up for signatures once there are too many.
+    fn shrink(&mut self, rules: DedupRules) {
+        if let Self::Held(documents, 0) = self {
+            let mut sketched = SketchedDedup::new(rules);
+            for document in documents.drain(..) {
+                sketched.push(&document);
+            }
+            *self = Self::Sketched(sketched);
+        }
+    }
+
+    fn decide(
+        self,
+        inputs: &mut Inputs,
+        config: &DedupConfig,
+        check: Check<'_>,
+    ) -> Result<(Vec<Fate>, &'static str)> {
+        let sketched = match self {
+            Self::Held(documents, _) => return Ok((decide(&documents, &config.rules()), "exact")),
+            Self::Sketched(sketched) => sketched,
+        };
+        let wanted = sketched.candidates();
+        let mut sets = Vec::with_capacity(wanted.documents.len());
+        let mut name = 0;
+        inputs.samples(
+            check,
+            |scratch: &mut Scratch, sample| scratch.document(sample, config.field),
+            |_, document| {
+                if let Ok(document) = document {
+                    if wanted.documents.get(sets.len()) == Some(&name) {
+                        sets.push(document.shingles);
+                    }
+                    name += 1;
+                }
+                Ok(())
+            },
+        )?;
+        Ok((sketched.finish(&wanted, &sets), "sketch"))
+    }
+}

@@ -1,0 +1,172 @@
+//! The ledger of a stage: one line per input row, as an Arrow IPC file.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::types::Int8Type;
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, DictionaryArray, Float64Array, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray,
+};
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+
+use super::verdict::{Row, Verdict};
+use crate::error::{Code, Error, Result};
+
+/// Rows of a record batch.
+const BATCH_ROWS: usize = 1 << 16;
+/// Decisions, in the order of their numbers.
+const DECISIONS: [&str; 3] = ["kept", "dropped", "rejected"];
+
+/// Writes the ledger of `rows`; `names` are those of the inputs and of what they are compared
+/// with, `stage` is the stage's name.
+pub(super) fn write(path: &Path, stage: &str, names: &[String], rows: &[Row]) -> Result<()> {
+    let failed = |error: ArrowError| Error::new(Code::OutputIo, error.to_string()).at_path(path);
+    let file = File::create(path).map_err(|error| Error::io(Code::OutputIo, path, &error))?;
+    let schema = Arc::new(schema(stage));
+    let mut writer = FileWriter::try_new(BufWriter::new(file), &schema).map_err(failed)?;
+    let words = |words: &[&str]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let dictionaries = Dictionaries {
+        names: Arc::new(StringArray::from(names.to_vec())),
+        decisions: words(&DECISIONS),
+        codes: words(&codes),
+        stages: words(&[stage]),
+    };
+    let mut first = 1_i64;
+    for rows in rows.chunks(BATCH_ROWS) {
+        let columns = columns(rows, first, &dictionaries).map_err(failed)?;
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(failed)?;
+        writer.write(&batch).map_err(failed)?;
+        first += rows.len() as i64;
+    }
+    writer.finish().map_err(failed)?;
+    let file = writer.into_inner().map_err(failed)?;
+    let synced = file
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error);
+    synced
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Error::io(Code::OutputIo, path, &error))
+}
+
+/// The same for every batch, so that the file holds each once.
+struct Dictionaries {
+    names: ArrayRef,
+    decisions: ArrayRef,
+    codes: ArrayRef,
+    stages: ArrayRef,
+}
+
+fn schema(stage: &str) -> Schema {
+    let small = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+    let names = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let columns = [
+        ("row", DataType::Int64),
+        ("source", names()),
+        ("line", DataType::Int64),
+        ("byte_offset", DataType::Int64),
+        ("decision", small()),
+        ("code", small()),
+        ("detail", DataType::Utf8),
+        ("stage", small()),
+        ("partner_row", DataType::Int64),
+        ("partner_source", names()),
+        ("partner_line", DataType::Int64),
+        ("score", DataType::Float64),
+    ];
+    let field = |(name, kind)| Arc::new(Field::new(name, kind, true));
+    let metadata = [
+        ("sftprep.stage", stage),
+        ("sftprep.version", env!("CARGO_PKG_VERSION")),
+    ];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Schema::new(columns.map(field).to_vec())
+        .with_metadata(std::collections::HashMap::from(metadata))
+}
+
+fn columns(
+    rows: &[Row],
+    first: i64,
+    dictionaries: &Dictionaries,
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let numbers = |number: &dyn Fn(&Row) -> Option<u64>| -> ArrayRef {
+        let each = rows
+            .iter()
+            .map(|row| number(row).map(|number| number as i64));
+        Arc::new(each.collect::<Int64Array>())
+    };
+    let small =
+        |key: &dyn Fn(&Row) -> Option<i8>, values: &ArrayRef| -> Result<ArrayRef, ArrowError> {
+            let keys: Int8Array = rows.iter().map(key).collect();
+            let made = DictionaryArray::<Int8Type>::try_new(keys, Arc::clone(values))?;
+            Ok(Arc::new(made))
+        };
+    let names = |key: &dyn Fn(&Row) -> Option<u32>| -> Result<ArrayRef, ArrowError> {
+        let keys: Int32Array = rows
+            .iter()
+            .map(|row| key(row).map(|key| key as i32))
+            .collect();
+        let values = Arc::clone(&dictionaries.names);
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(
+            keys, values,
+        )?))
+    };
+    let ids = first..first + rows.len() as i64;
+    let details: StringArray = rows.iter().map(|row| detail(&row.verdict)).collect();
+    let scores: Float64Array = rows
+        .iter()
+        .map(|row| match &row.verdict {
+            Verdict::Dropped { score, .. } => Some(*score),
+            _ => None,
+        })
+        .collect();
+    let partner = |row: &Row| match &row.verdict {
+        Verdict::Dropped { partner, .. } => Some(*partner),
+        _ => None,
+    };
+    Ok(vec![
+        Arc::new(ids.collect::<Int64Array>()),
+        names(&|row| Some(row.place.source))?,
+        numbers(&|row| Some(row.place.line)),
+        numbers(&|row| Some(row.place.offset)),
+        small(&|row| Some(decision(&row.verdict)), &dictionaries.decisions)?,
+        small(&|row| code(&row.verdict), &dictionaries.codes)?,
+        Arc::new(details),
+        small(&|_| Some(0), &dictionaries.stages)?,
+        numbers(&|row| partner(row).map(|partner| partner.row)),
+        names(&|row| partner(row).map(|partner| partner.source))?,
+        numbers(&|row| partner(row).map(|partner| partner.line)),
+        Arc::new(scores),
+    ])
+}
+
+fn decision(verdict: &Verdict) -> i8 {
+    match verdict {
+        Verdict::Kept | Verdict::NotCompared(_) => 0,
+        Verdict::Dropped { .. } => 1,
+        Verdict::Rejected(_) => 2,
+    }
+}
+
+fn code(verdict: &Verdict) -> Option<i8> {
+    let code = match verdict {
+        Verdict::Kept => return None,
+        Verdict::NotCompared(reject) | Verdict::Rejected(reject) => reject.code,
+        Verdict::Dropped { code, .. } => *code,
+    };
+    let at = Code::ALL.iter().position(|other| *other == code)?;
+    i8::try_from(at).ok()
+}
+
+fn detail(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::Kept => None,
+        Verdict::NotCompared(reject) | Verdict::Rejected(reject) => Some(&reject.detail),
+        Verdict::Dropped { detail, .. } => Some(detail),
+    }
+}

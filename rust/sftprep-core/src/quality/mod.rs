@@ -1,0 +1,22 @@
+//! Stages that decide which rows go on: duplicates and leaked test items.
+//!
+//! Each reads rows as `pack` does, decides with `sftprep_quality`, and writes two files: the rows
+//! that stay, byte for byte as they were, and a ledger with one line per input row. Kept, dropped
+//! and rejected rows add up to the rows read, and a dropped row names the row because of which it
+//! goes. Inputs are read again for writing instead of being held, and must not have changed.
+//!
+//! A row that is no JSON object cannot be part of any dataset and is rejected. A row that is one
+//! but does not fit its format cannot be compared; it stays, and the ledger says why.
+
+mod data_json;
+mod dedup;
+mod ledger;
+mod report;
+mod scan;
+mod text;
+mod verdict;
+mod write;
+
+pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
+pub use report::{Example, StageReport};
+pub use text::Field;

@@ -1,0 +1,15 @@
+//! Stages that decide which rows go on: options and report as JSON.
+
+use pyo3::prelude::*;
+use sftprep_core::quality::{DedupConfig, dedup as dedup_rows};
+
+use crate::catalog::to_json;
+use crate::shards::interruptible;
+
+/// Leaves out duplicates; returns the report as JSON.
+#[pyfunction]
+pub(crate) fn dedup(py: Python<'_>, config: &str) -> PyResult<String> {
+    interruptible(py, |check| {
+        to_json(&dedup_rows(&DedupConfig::from_json(config)?, check)?)
+    })
+}
