@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         __version__,
         plan_packs,
     )
-    from sftprep.api import PackReport, go_on, pack
+    from sftprep.api import PackReport, go_on, pack, repack
     from sftprep.config import PackConfig
     from sftprep.dataset import ShardDataset
     from sftprep.errors import (
@@ -91,6 +91,7 @@ __all__ = [
     "go_on",
     "pack",
     "plan_packs",
+    "repack",
 ]
 
 IGNORE_INDEX = -100
@@ -114,6 +115,7 @@ _HOME = {
     "PackReport": "sftprep.api",
     "go_on": "sftprep.api",
     "pack": "sftprep.api",
+    "repack": "sftprep.api",
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",
     "StageReport": "sftprep.quality",

@@ -443,6 +443,10 @@ class PackJob:
     """A run on threads of its own; nothing in it calls Python."""
 
     def __new__(cls, json: str, phase: str = "all", index: int = 0, of: int = 1) -> PackJob: ...
+    @staticmethod
+    def repack(json: str) -> PackJob:
+        """Starts to pack a finished dataset again; the options are a JSON object."""
+
     def poll(self, seconds: float) -> str:
         """Waits until the run is done, at most that long; returns a snapshot as JSON."""
 

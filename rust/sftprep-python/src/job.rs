@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error};
-use sftprep_core::pipeline::{self, Phase, Share};
+use sftprep_core::pipeline::{self, Phase, Repack, Share};
 
 use crate::catalog::to_json;
 use crate::error::detached;
@@ -33,6 +33,19 @@ impl PackJob {
                 Phase::Plan | Phase::Write(_) | Phase::Commit => PackConfig::unchecked(json)?,
             };
             let job = pipeline::PackJob::start(config, phase)?;
+            Ok(Self {
+                inner: Mutex::new(job),
+            })
+        })
+    }
+
+    /// Starts to pack a finished dataset again; the options are a JSON object.
+    #[staticmethod]
+    fn repack(py: Python<'_>, json: &str) -> PyResult<Self> {
+        detached(py, || {
+            let options: Repack = serde_json::from_str(json)
+                .map_err(|error| Error::new(Code::ConfigValue, error.to_string()))?;
+            let job = pipeline::PackJob::repack(options)?;
             Ok(Self {
                 inner: Mutex::new(job),
             })

@@ -45,16 +45,21 @@ pub(super) fn run_facts(
     mapped: &MappedRows,
     plan: &PackPlan,
 ) -> RunFacts {
+    RunFacts {
+        inputs: inputs(&mapped.plan.inputs),
+        packing: packing_info(&recipe.config, plan),
+        ..identity(recipe, assets)
+    }
+}
+
+/// The inputs as the manifest lists them.
+pub(super) fn inputs(inputs: &[PlannedInput]) -> Vec<InputInfo> {
     let input = |input: &PlannedInput| InputInfo {
         name: input.name.clone(),
         bytes: input.bytes,
         blake3: input.blake3.clone().unwrap_or_default(),
     };
-    RunFacts {
-        inputs: mapped.plan.inputs.iter().map(input).collect(),
-        packing: packing_info(&recipe.config, plan),
-        ..identity(recipe, assets)
-    }
+    inputs.iter().map(input).collect()
 }
 
 /// What the options and the model say, before a row is read.
@@ -93,7 +98,7 @@ fn template_info(recipe: &Recipe) -> TemplateInfo {
     }
 }
 
-fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo {
+pub(super) fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo {
     let stats = plan.stats();
     let strategy = serde_json::to_value(config.pack.strategy).unwrap_or_default();
     PackingInfo {

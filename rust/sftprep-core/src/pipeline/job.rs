@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::control::{Control, Progress};
 use super::report::PackReport;
-use super::{Phase, run};
+use super::{Phase, Repack, repack, run};
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
 
@@ -29,6 +29,18 @@ impl PackJob {
         if matches!(phase, Phase::All | Phase::Map(_)) {
             config.check()?;
         }
+        Self::spawn(move |control| run(&config, phase, control))
+    }
+
+    /// Starts to pack a finished dataset again.
+    ///
+    /// # Errors
+    /// `run.internal` if no thread can be started.
+    pub fn repack(options: Repack) -> Result<Self> {
+        Self::spawn(move |control| repack(&options, control))
+    }
+
+    fn spawn(work: impl FnOnce(&Control) -> Result<PackReport> + Send + 'static) -> Result<Self> {
         let control = Arc::new(Control::default());
         let done = Arc::new((Mutex::new(false), Condvar::new()));
         let thread = std::thread::Builder::new()
@@ -37,7 +49,7 @@ impl PackJob {
                 let (control, done) = (Arc::clone(&control), Arc::clone(&done));
                 move || {
                     let _announce = Announce(done);
-                    run(&config, phase, &control)
+                    work(&control)
                 }
             });
         let thread =

@@ -43,7 +43,7 @@ pub(super) struct MappedRow {
 /// The rows of a chunk after the map phase, in order.
 #[derive(Default)]
 pub(super) struct Mapped {
-    sequence: u64,
+    pub(super) sequence: u64,
     /// Task that they belong to.
     pub task: usize,
     /// What is known about the task after its last rows.
@@ -52,7 +52,7 @@ pub(super) struct Mapped {
     pub rows: Vec<MappedRow>,
     /// Keys that occurred twice in one object.
     pub duplicate_keys: u64,
-    fatal: Option<Error>,
+    pub(super) fatal: Option<Error>,
 }
 
 /// Feeds chunks from `next` through workers into `sink`, in order.

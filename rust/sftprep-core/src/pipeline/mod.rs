@@ -21,6 +21,7 @@ mod merge;
 mod phases;
 mod prepare;
 mod recipe;
+mod repack;
 mod report;
 mod rows;
 mod tasks;
@@ -36,6 +37,7 @@ pub use job::PackJob;
 pub use phases::{Phase, Share, run};
 pub use prepare::{Failure, Prepared, Trace, Worker, WorkerState};
 pub use recipe::{CompiledTemplate, Recipe, Templates, compile, template_failure, tokenizer_of};
+pub use repack::{Repack, repack};
 pub use report::{PackReport, SourceReport};
 pub use rows::row_parser;
 

@@ -130,6 +130,16 @@ pub struct PackReport {
 
 impl PackReport {
     pub(super) fn new(recipe: &Recipe, mapped: &MappedRows, plan: &PackPlan) -> Self {
+        Self {
+            tokenizer_engine: recipe.tokenizer.engine().to_string(),
+            warnings: warnings(recipe, mapped),
+            date: recipe.date.clone(),
+            ..Self::of_rows(mapped, plan)
+        }
+    }
+
+    /// What rows and plan say, wherever the rows are from.
+    pub(super) fn of_rows(mapped: &MappedRows, plan: &PackPlan) -> Self {
         let stats = plan.stats();
         let Counts {
             duplicate_keys,
@@ -146,7 +156,9 @@ impl PackReport {
         } = mapped.plan.counts.clone();
         let inputs = &mapped.plan.inputs;
         let boundary_row = |place: BoundaryPlace| BoundaryRow {
-            source: inputs[place.source as usize].name.clone(),
+            source: inputs
+                .get(place.source as usize)
+                .map_or_else(String::new, |input| input.name.clone()),
             line: place.line,
             messages: place
                 .turns
@@ -170,16 +182,12 @@ impl PackReport {
                 }
             });
         Self {
-            content_id: String::new(),
             totals: totals.all(),
             sources: sources.collect(),
             sequences: stats.rows,
-            shards: 0,
-            bytes_written: 0,
             fill: stats.fill,
             lower_bound: stats.lower_bound,
             gap: stats.gap,
-            tokenizer_engine: recipe.tokenizer.engine().to_string(),
             duplicate_keys,
             control_text_rows,
             straddling_tokens,
@@ -190,9 +198,6 @@ impl PackReport {
             boundary_rows,
             boundary_turns,
             boundary_list: boundary_list.into_iter().map(boundary_row).collect(),
-            warnings: warnings(recipe, mapped),
-            seconds: BTreeMap::new(),
-            date: recipe.date.clone(),
             ..Self::default()
         }
     }

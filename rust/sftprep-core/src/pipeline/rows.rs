@@ -263,6 +263,21 @@ impl<'a> RowSink<'a> {
         mapped.end.map_or(Ok(()), |end| self.end(end))
     }
 
+    /// Takes a row whose fate was decided before.
+    pub(super) fn past_row(
+        &mut self,
+        place: RowPlace,
+        encoded: u64,
+        outcome: &LoggedOutcome,
+    ) -> Result<()> {
+        self.control.rows.fetch_add(1, Relaxed);
+        self.judge(place, outcome)?;
+        match &mut self.open {
+            Some(open) => open.log.append(place, encoded, outcome, b""),
+            None => Err(Error::new(Code::RunInternal, "a row outside of a task")),
+        }
+    }
+
     /// Ends a task.
     fn end(&mut self, end: TaskEnd) -> Result<()> {
         let Some(open) = self.open.take() else {

@@ -20,6 +20,7 @@ mod ledger;
 mod manifest;
 mod mapped;
 mod output;
+mod past;
 mod reader;
 mod rowlog;
 mod segment;
@@ -38,6 +39,7 @@ pub use manifest::{
     REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
 };
 pub use output::{Access, OutputDir};
+pub use past::{PastDocuments, PastRow, past_rows};
 pub use reader::{RowView, ShardReader, SpansView};
 pub use rowlog::{LoggedDocument, LoggedOutcome, LoggedRow, RowLogReader, RowLogWriter};
 pub use segment::{DocMeta, DocumentPiece, SegmentReader, SegmentWriter};
