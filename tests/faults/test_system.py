@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -175,10 +176,10 @@ def test_a_second_writer_is_turned_away(chat: Path, tokenizer_dir: Path, tmp_pat
         arguments(chat, tokenizer_dir, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
-        while not (out / ".sftprep.lock").exists():
+        while not list(out.glob(".work-*")):
             assert first.poll() is None
             time.sleep(0.01)
-        time.sleep(0.05)
+        first.send_signal(signal.SIGSTOP)  # it holds the lock as long as the others take
         for more in ((), ("--resume",), ("--task", "1/2"), ("--overwrite",)):
             second = subprocess.run(
                 arguments(chat, tokenizer_dir, out, *more),
@@ -188,7 +189,7 @@ def test_a_second_writer_is_turned_away(chat: Path, tokenizer_dir: Path, tmp_pat
             )
             assert second.returncode == 4, second.stderr
             assert "error[output.locked]" in second.stderr
-        assert first.poll() is None, "the first run was over too soon"
+        first.send_signal(signal.SIGCONT)
         assert first.wait(120) == 0
     finally:
         first.kill()

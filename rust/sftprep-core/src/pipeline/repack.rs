@@ -352,6 +352,9 @@ fn as_before(mut report: PackReport, before: &PackReport) -> PackReport {
     report.warnings.clone_from(&before.warnings);
     report.duplicate_keys = before.duplicate_keys;
     report.control_text_rows = before.control_text_rows;
+    report.boundary_rows = before.boundary_rows;
+    report.boundary_turns = before.boundary_turns;
+    report.boundary_list.clone_from(&before.boundary_list);
     report.expanded_rows = before.expanded_rows;
     report.expanded_samples = before.expanded_samples;
     report.dropped_fields.clone_from(&before.dropped_fields);
