@@ -73,7 +73,57 @@ def scaling_table(result: Result) -> str:
     return "\n".join([*lines, "", machine_line(result)])
 
 
-TABLES = {"compare_prepare": prepare_table, "scaling": scaling_table}
+def render_table(result: Result) -> str:
+    """Rendering."""
+    versions = ", ".join(f"{name} {found}" for name, found in result["versions"].items())
+    names = {
+        "transformers": "`apply_chat_template`",
+        "jinja2": "its compiled template alone",
+        "minijinja": "minijinja's binding",
+        "sftprep": "`ChatTemplate.render`",
+        "plain": "engine without origins",
+        "engine": "engine with origins",
+    }
+    lines = [
+        "### Rendering",
+        "",
+        f"{result['repeat']} rounds; microseconds of one CPU per conversation, best round "
+        f"({versions}; build: {result['build']}).",
+        "",
+        f"| template, rows | {' | '.join(names.values())} |",
+        f"| --- |{' --- |' * len(names)}",
+    ]
+    for name, found in result["compared"].items():
+        times = " | ".join(f"{found['microseconds'][side]['best']:.2f}" for side in names)
+        lines.append(f"| {name}: {found['rows']} | {times} |")
+    lines += [
+        "",
+        "How many times as many rows per CPU second the engine with origins renders, smallest and "
+        "median of the rounds, and rows whose text is equal to that of transformers:",
+        "",
+        "| template, rows | `apply_chat_template` | compiled template | minijinja | equal: "
+        "sftprep | equal: minijinja |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, found in result["compared"].items():
+        ratios = " | ".join(
+            f"{found['engine_speedup'][side]['min']:.1f} / "
+            f"{found['engine_speedup'][side]['median']:.1f}"
+            for side in ("transformers", "jinja2", "minijinja")
+        )
+        equal = found["equal"]
+        lines.append(
+            f"| {name} | {ratios} | {equal['sftprep']} of {found['rows']} "
+            f"| {equal['minijinja']} of {found['rows']} |"
+        )
+    return "\n".join([*lines, "", machine_line(result)])
+
+
+TABLES = {
+    "compare_render": render_table,
+    "compare_prepare": prepare_table,
+    "scaling": scaling_table,
+}
 
 
 def main() -> None:

@@ -8,69 +8,22 @@
 //! `{"ok": false, "code": ..., "error": ...}`. With `"label": true` the answer also holds the
 //! turns and spans (`stop_tokens`: list of strings). A line without a template uses the one before.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::io::{BufRead, Write};
 
 use serde_json::{Value, json};
-use sftprep_template::{ChatTemplate, Clock, Data, Map, OnDrop, Request, SpanOptions, Turn};
+use sftprep_template::{ChatTemplate, OnDrop, Request, SpanOptions, TemplateError, Turn};
 
-fn data(value: &Value) -> Data {
-    match value {
-        Value::Null => Data::Null,
-        Value::Bool(flag) => Data::Bool(*flag),
-        Value::Number(number) => number_data(&number.to_string()),
-        Value::String(text) => Data::from(text.as_str()),
-        Value::Array(items) => Data::List(items.iter().map(data).collect()),
-        Value::Object(map) => Data::Map(map.iter().map(|(k, v)| (k.as_str(), data(v))).collect()),
-    }
-}
-
-fn number_data(text: &str) -> Data {
-    if text.contains(['.', 'e', 'E']) {
-        return Data::Float(text.parse().unwrap_or(f64::NAN));
-    }
-    text.parse()
-        .map_or_else(|_| Data::BigInt(text.into()), Data::Int)
-}
-
-fn list(value: &Value) -> Option<Vec<Data>> {
-    value
-        .as_array()
-        .map(|items| items.iter().map(data).collect())
-}
-
-fn answer(template: &Result<ChatTemplate, sftprep_template::TemplateError>, row: &Value) -> Value {
-    let failed = |error: &sftprep_template::TemplateError| json!({"ok": false, "code": error.code(), "error": error.to_string()});
+fn answer(template: &Result<ChatTemplate, TemplateError>, value: &Value) -> Value {
+    let failed = |error: &TemplateError| json!({"ok": false, "code": error.code(), "error": error.to_string()});
     let template = match template {
         Ok(template) => template,
         Err(error) => return failed(error),
     };
-    let messages = list(&row["messages"]).unwrap_or_default();
-    let (tools, documents) = (list(&row["tools"]), list(&row["documents"]));
-    let special: Vec<(String, String)> = row["special_tokens"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), v.as_str().unwrap_or_default().to_owned()))
-        .collect();
-    let kwargs = match data(&row["kwargs"]) {
-        Data::Map(map) => map,
-        _ => Map::new(),
-    };
-    let clock = Clock {
-        year: 2025,
-        month: 6,
-        day: 30,
-        hour: 12,
-        minute: 34,
-        second: 56,
-    };
-    let request = Request {
-        tools: tools.as_deref(),
-        documents: documents.as_deref(),
-        add_generation_prompt: row["add_generation_prompt"].as_bool().unwrap_or(false),
-        special_tokens: &special,
-        ..Request::new(&messages, &kwargs, clock)
-    };
+    let row = common::Row::new(value);
+    let request = row.request();
     let plain = template.render(&request);
     let traced = template.render_traced(&request);
     let same = match (&plain, &traced) {
@@ -84,8 +37,8 @@ fn answer(template: &Result<ChatTemplate, sftprep_template::TemplateError>, row:
     match plain {
         Ok(text) => {
             let mut answer = json!({"ok": true, "text": text, "same": same});
-            if row["label"] == json!(true) {
-                answer["label"] = label(template, &request, row);
+            if value["label"] == json!(true) {
+                answer["label"] = label(template, &request, value);
             }
             answer
         }

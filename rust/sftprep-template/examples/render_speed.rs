@@ -2,54 +2,16 @@
 //! off, on, and labelled, and prints microseconds per conversation as one JSON object. With an
 //! argument (`plain`, `traced` or `labelled`) it does that one only, for profilers.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::io::BufRead;
 
 use serde_json::{Value, json};
-use sftprep_template::{ChatTemplate, Clock, Data, Map, Request, SpanOptions};
-
-fn data(value: &Value) -> Data {
-    match value {
-        Value::Null => Data::Null,
-        Value::Bool(flag) => Data::Bool(*flag),
-        Value::Number(number) => number_data(&number.to_string()),
-        Value::String(text) => Data::from(text.as_str()),
-        Value::Array(items) => Data::List(items.iter().map(data).collect()),
-        Value::Object(map) => Data::Map(map.iter().map(|(k, v)| (k.as_str(), data(v))).collect()),
-    }
-}
-
-fn number_data(text: &str) -> Data {
-    if text.contains(['.', 'e', 'E']) {
-        return Data::Float(text.parse().unwrap_or(f64::NAN));
-    }
-    text.parse()
-        .map_or_else(|_| Data::BigInt(text.into()), Data::Int)
-}
+use sftprep_template::{ChatTemplate, Request, SpanOptions};
 
 /// Renders per measurement, over all conversations.
 const RENDERS: usize = 10_000;
-
-struct Row {
-    messages: Vec<Data>,
-    tools: Option<Vec<Data>>,
-    special: Vec<(String, String)>,
-}
-
-fn row(value: &Value) -> Row {
-    let list = |value: &Value| {
-        value
-            .as_array()
-            .map(|items| items.iter().map(data).collect())
-    };
-    let special = value["special_tokens"].as_object().into_iter().flatten();
-    Row {
-        messages: list(&value["messages"]).unwrap_or_default(),
-        tools: list(&value["tools"]),
-        special: special
-            .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned()))
-            .collect(),
-    }
-}
 
 /// Seconds that this process ran on a CPU (on Linux), so that a busy machine does not count.
 fn cpu_seconds() -> f64 {
@@ -74,17 +36,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(source) = value["template"].as_str() {
             template = ChatTemplate::compile("template", source)?;
         }
-        rows.push(row(&value));
+        rows.push(common::Row::new(&value));
     }
-    let kwargs = Map::new();
-    let requests: Vec<Request<'_>> = rows
-        .iter()
-        .map(|row| Request {
-            tools: row.tools.as_deref(),
-            special_tokens: &row.special,
-            ..Request::new(&row.messages, &kwargs, Clock::date(2025, 6, 30))
-        })
-        .collect();
+    let requests: Vec<Request<'_>> = rows.iter().map(common::Row::request).collect();
     let mut session = template.session();
     let options = SpanOptions::default();
     let only = std::env::args().nth(1);

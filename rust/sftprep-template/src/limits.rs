@@ -7,8 +7,10 @@ use crate::request::Request;
 const BASE_STEPS: u64 = 4_000_000;
 /// Further steps per byte of input.
 const STEPS_PER_BYTE: u64 = 40;
-/// Bytes of text and containers that a render may make, in all, without any input.
-const BASE_BYTES: u64 = 40 << 20;
+/// Bytes of text and containers that a render may make, in all, without any input. Text may have
+/// a run for every byte, of sixteen times its size and in a buffer twice as large; the limit does
+/// not look at runs, so that it is the same with tracing on and off.
+const BASE_BYTES: u64 = 2 << 20;
 /// Further bytes per byte of input.
 const BYTES_PER_BYTE: u64 = 200;
 /// Stack that a render may use, in bytes: half of the smallest usual thread stack.

@@ -250,7 +250,7 @@ fn variable<'t>(
 
 /// Turns runs into segments with a table of the leaves that occur.
 fn finish(out: &Out, leaves: &mut Leaves<'_>) -> Rendered {
-    let mut table: Vec<Leaf> = Vec::new();
+    let mut table: Vec<Leaf> = Vec::with_capacity(leaves.most());
     let segment = |run: &Run| {
         let origin = match run.origin {
             origin if origin & LEAF != 0 => Origin::Leaf(leaves.number(origin, &mut table)),

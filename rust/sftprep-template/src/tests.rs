@@ -157,6 +157,7 @@ impl<'t> Interp<'t> {
         if let Some(holds) = test.of_type(value) {
             return Ok(holds);
         }
+        self.work_on(value)?;
         Ok(match test {
             Test::Odd => modulo(value, &Value::int(2))? == 1.0,
             Test::Even => modulo(value, &Value::int(2))? == 0.0,

@@ -35,6 +35,9 @@ pub(crate) struct Run {
     pub tag: Tag,
 }
 
+/// What each piece of text written counts against the limits beside its bytes: its run.
+pub(crate) const RUN_BYTES: usize = std::mem::size_of::<Run>();
+
 /// Text made while rendering, with its runs; none when not tracing.
 #[derive(Debug, Default)]
 pub(crate) struct Built {

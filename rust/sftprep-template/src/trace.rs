@@ -107,6 +107,11 @@ impl<'t> Leaves<'t> {
         }
     }
 
+    /// A bound on the leaves that occur in the text.
+    pub(crate) fn most(&self) -> usize {
+        self.nodes.len() - self.messages as usize
+    }
+
     pub(crate) fn into_nodes(self) -> Vec<Node<'t>> {
         self.nodes
     }

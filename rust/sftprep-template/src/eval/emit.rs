@@ -4,6 +4,7 @@ use super::Interp;
 use crate::ast::{Args, Expr, ExprKind};
 use crate::error::Res;
 use crate::filters::Filter;
+use crate::text::RUN_BYTES;
 use crate::value::Value;
 
 impl<'t> Interp<'t> {
@@ -11,7 +12,7 @@ impl<'t> Interp<'t> {
         match &expr.kind {
             ExprKind::Str(text) => {
                 let tag = self.tag();
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.literal(text, tag);
                 Ok(())
             }
@@ -39,7 +40,7 @@ impl<'t> Interp<'t> {
 
     fn emit_evaluated(&mut self, expr: &'t Expr) -> Res<()> {
         if let Some((text, origin, src)) = self.input_text(expr) {
-            self.charge(text.len())?;
+            self.charge(text.len() + RUN_BYTES)?;
             let tag = self.tag();
             self.out.push(text, origin, src, tag);
             return Ok(());
@@ -85,12 +86,12 @@ impl<'t> Interp<'t> {
         for (index, part) in parts.iter().enumerate() {
             if let ExprKind::Str(text) = &part.kind {
                 let tag = self.tag();
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.literal(text, tag);
                 continue;
             }
             if let Some((text, origin, src)) = self.input_text(part) {
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 let tag = self.tag();
                 self.out.push(text, origin, src, tag);
                 continue;
@@ -100,7 +101,7 @@ impl<'t> Interp<'t> {
                 && !text.safe
             {
                 let tag = self.tag();
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.push_str(text, tag);
                 self.recycle(value);
                 continue;
@@ -127,7 +128,7 @@ impl<'t> Interp<'t> {
         let tag = self.tag();
         match value {
             Value::Str(text) => {
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.push_str(text, tag);
                 Ok(())
             }

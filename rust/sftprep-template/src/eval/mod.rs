@@ -164,6 +164,16 @@ impl<'t> Interp<'t> {
         self.budget.bytes(bytes)
     }
 
+    /// Accounts for what methods, filters and tests may do with the text they are given, some
+    /// nanoseconds per byte at most.
+    #[inline]
+    pub(crate) fn work_on(&mut self, value: &Value<'t>) -> Res<()> {
+        match value {
+            Value::Str(text) => self.budget.steps(text.len() / 16),
+            _ => Ok(()),
+        }
+    }
+
     /// Accounts for reading through text.
     #[inline]
     pub(crate) fn scan(&mut self, bytes: usize) -> Res<()> {
@@ -201,7 +211,8 @@ impl<'t> Interp<'t> {
         }
     }
 
-    #[inline]
+    #[allow(clippy::inline_always)] // a call costs more than what it does
+    #[inline(always)]
     fn place(&self, var: VarRef) -> &Value<'t> {
         match var {
             VarRef::Slot(slot) => &self.slots[self.base + slot as usize],

@@ -8,7 +8,7 @@ use crate::ast::{Expr, ExprKind, For, Stmt, Target};
 use crate::error::{ErrorKind, Fault, Res};
 use crate::iter::ValueIter;
 use crate::limits::MAX_CALLS;
-use crate::text::{GENERATION, Str};
+use crate::text::{GENERATION, RUN_BYTES, Str};
 use crate::value::{LoopState, MacroValue, Value};
 
 impl<'t> Interp<'t> {
@@ -27,7 +27,7 @@ impl<'t> Interp<'t> {
         match stmt {
             Stmt::Text(text) => {
                 let tag = self.tag();
-                self.charge(text.len())?;
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.literal(text, tag);
             }
             Stmt::Emit(expr) => self.emit(expr)?,

@@ -95,6 +95,7 @@ impl<'t> Interp<'t> {
         args: CallArgs<'t>,
     ) -> Res<Value<'t>> {
         self.step()?;
+        self.work_on(&value)?;
         match filter {
             Filter::ToJson => self.json_filter(&value, args),
             Filter::Trim

@@ -16,6 +16,10 @@ impl<'t> Interp<'t> {
         value: &Value<'t>,
         args: CallArgs<'t>,
     ) -> Res<Value<'t>> {
+        if let Value::Str(text) = value {
+            // Reading a number looks at its text several times.
+            self.scan(text.len().saturating_mul(16))?;
+        }
         let name = filter.name();
         let origin = value.origin();
         let wrong = || {

@@ -182,6 +182,7 @@ impl<'t> Interp<'t> {
         args: CallArgs<'t>,
     ) -> Res<Value<'t>> {
         self.step()?;
+        self.work_on(object)?;
         match object {
             Value::Str(text) => self.str_method(&text.clone(), name, args),
             Value::Map(_) | Value::Data(crate::data::Data::Map(_), _) => {

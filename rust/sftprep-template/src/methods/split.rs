@@ -26,19 +26,27 @@ pub(crate) fn stripped(text: &str, chars: Option<&str>, ends: Ends) -> Range<usi
     {
         return 0..text.len();
     }
+    let (mut from, mut to) = (0, text.len());
+    if chars.is_none() {
+        // Byte by byte as far as it is ASCII.
+        let space = |byte: &&u8| matches!(byte, 9..=13 | 28..=32);
+        let bytes = text.as_bytes();
+        if ends != Ends::Right {
+            from = bytes.iter().take_while(space).count();
+        }
+        if ends != Ends::Left {
+            to -= bytes[from..].iter().rev().take_while(space).count();
+        }
+    }
+    let rest = &text[from..to];
     let matches = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
-    let left = if ends == Ends::Right {
-        0
-    } else {
-        text.len() - text.trim_start_matches(matches).len()
-    };
-    let rest = &text[left..];
-    let right = if ends == Ends::Left {
-        rest.len()
-    } else {
-        rest.trim_end_matches(matches).len()
-    };
-    left..left + right
+    if ends != Ends::Right {
+        from = to - rest.trim_start_matches(matches).len();
+    }
+    if ends != Ends::Left {
+        to = from + text[from..to].trim_end_matches(matches).len();
+    }
+    from..to
 }
 
 /// `str.splitlines`.

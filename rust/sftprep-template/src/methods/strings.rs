@@ -139,7 +139,9 @@ impl<'t> Interp<'t> {
             None | Some(Value::None(_)) => None,
             Some(value) => Some(text_arg(value, name)?),
         };
-        let range = stripped(text.as_str(), chars.as_ref().map(Str::as_str), ends);
+        let set = chars.as_ref().map(Str::as_str);
+        self.scan(text.len().saturating_mul(set.map_or(1, str::len).max(1)))?;
+        let range = stripped(text.as_str(), set, ends);
         Ok(Value::Str(text.slice(range)))
     }
 
@@ -356,6 +358,7 @@ impl<'t> Interp<'t> {
         let size = size.map_or(Ok(8), |value| int_arg(&value, "expandtabs"))?;
         let size = usize::try_from(size).unwrap_or(0);
         let whole = text.as_str();
+        self.charge(whole.len())?;
         let mut out = self.buffer(whole.len());
         let mut column = 0;
         for (at, c) in whole.char_indices() {
