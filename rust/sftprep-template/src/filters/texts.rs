@@ -5,7 +5,7 @@ use crate::error::{Fault, Res};
 use crate::eval::{Interp, args_error};
 use crate::methods::{Case, Ends, int_arg, line_ranges, stripped, text_arg};
 use crate::ops::undefined_error;
-use crate::text::{Str, UNOWNED};
+use crate::text::{GENERATION, OWNER_MASK, Str, UNOWNED};
 use crate::value::{CallArgs, Value};
 
 impl<'t> Interp<'t> {
@@ -223,7 +223,10 @@ impl<'t> Interp<'t> {
             lines.push(0..0);
         }
         let mut out = self.buffer(whole.len());
-        let tag = self.tag() & !UNOWNED;
+        let tag = match self.tag() {
+            tag if tag & OWNER_MASK == UNOWNED => tag & GENERATION,
+            tag => tag,
+        };
         for (index, line) in lines.into_iter().enumerate() {
             let line = line.start.min(text.len())..line.end.min(text.len());
             let origin = if text.is_empty() {

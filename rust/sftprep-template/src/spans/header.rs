@@ -27,32 +27,6 @@ pub(super) struct Headers {
 /// Text that no template contains; stands for an answer in probes.
 const PROBE: &str = "Zq7xprobe";
 
-/// Variables that templates read to switch thinking.
-const SWITCHES: [(&str, &[SwitchValue]); 4] = [
-    (
-        "enable_thinking",
-        &[SwitchValue::Bool(true), SwitchValue::Bool(false)],
-    ),
-    (
-        "thinking",
-        &[SwitchValue::Bool(true), SwitchValue::Bool(false)],
-    ),
-    (
-        "reasoning_effort",
-        &[SwitchValue::Text("none"), SwitchValue::Text("high")],
-    ),
-    (
-        "thinking_mode",
-        &[SwitchValue::Text("on"), SwitchValue::Text("off")],
-    ),
-];
-
-#[derive(Clone, Copy)]
-enum SwitchValue {
-    Bool(bool),
-    Text(&'static str),
-}
-
 /// A start with its proof, or why there is none.
 pub(super) type Start = Result<(usize, Method), (Rule, String, usize)>;
 
@@ -218,6 +192,9 @@ impl Session<'_> {
             return Err((Rule::C, detail.into(), place.window));
         };
         let literal = &pieces.text[place.anchor..first];
+        if let Some(end) = self.switched_prompt(request, gap, place.index, literal.len()) {
+            return Ok((place.anchor + end, Method::ThinkingSwitch));
+        }
         if place.first.is_none() && pieces.text[place.window..first].trim().is_empty() {
             let detail = "nothing stands before the end of this empty turn that could be a header";
             return Err((Rule::C, detail.into(), first));
@@ -291,7 +268,12 @@ impl Session<'_> {
     }
 
     /// What stands between the messages before and a plain message of `role` at this place.
-    fn plain_gap(&self, request: &Request<'_>, index: u32, role: &str) -> Option<String> {
+    pub(super) fn plain_gap(
+        &self,
+        request: &Request<'_>,
+        index: u32,
+        role: &str,
+    ) -> Option<String> {
         self.gap(request, index, &[message(role, PROBE)])
     }
 
@@ -310,37 +292,6 @@ impl Session<'_> {
         self.plain_gap(request, index, "user")
             .is_some_and(|user| user != plain && at_border(plain, common(plain, &user)) > 0)
     }
-
-    /// How much the generation prompts of all thinking switches share, up to a border.
-    fn shared_header(&self, request: &Request<'_>, index: u32, full: &str) -> Option<usize> {
-        let before = &request.messages[..index as usize];
-        let mut shared = None;
-        for (name, values) in SWITCHES {
-            if !self.template.reads(name) {
-                continue;
-            }
-            for value in values {
-                let mut kwargs: Map = request.kwargs.clone();
-                kwargs.insert(
-                    name,
-                    match value {
-                        SwitchValue::Bool(flag) => Data::Bool(*flag),
-                        SwitchValue::Text(text) => Data::from(*text),
-                    },
-                );
-                let Some(prompted) = self.probe(request, before, true, &kwargs) else {
-                    continue;
-                };
-                let view = Pieces::new(&prompted);
-                let other = &view.text[view.anchor(index, view.text.len())..];
-                if other != full {
-                    let len = common(other, full).min(shared.unwrap_or(usize::MAX));
-                    shared = Some(at_border(full, len));
-                }
-            }
-        }
-        shared
-    }
 }
 
 /// The start after a generation prompt that stands before the turn in full.
@@ -351,7 +302,9 @@ fn match_full(headers: &Headers, pieces: &Pieces<'_>, place: Place) -> Option<us
         let end = from + header.len();
         (end <= limit && text[from..].starts_with(header)).then_some(end)
     };
+    // A prompt that ends with the last message's own text (it is left open) says nothing here.
     if let Some(full) = &headers.full
+        && !(headers.switched && full.trim().is_empty())
         && let Some(end) = fits(place.anchor, full)
     {
         return Some(end);
@@ -408,7 +361,7 @@ pub(super) fn place_key(request: &Request<'_>, index: u32) -> u64 {
     hasher.finish()
 }
 
-fn common(a: &str, b: &str) -> usize {
+pub(super) fn common(a: &str, b: &str) -> usize {
     let mut len = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
     while !a.is_char_boundary(len) {
         len -= 1;
@@ -417,7 +370,7 @@ fn common(a: &str, b: &str) -> usize {
 }
 
 /// Cuts back to the end of a line, a token-like mark or a word before a colon.
-fn at_border(text: &str, len: usize) -> usize {
+pub(super) fn at_border(text: &str, len: usize) -> usize {
     if len == text.len() {
         return len;
     }

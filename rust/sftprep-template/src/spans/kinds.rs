@@ -31,7 +31,16 @@ pub(super) fn partition(
     }
     for turn in turns.iter().flatten() {
         for range in &turn.ranges {
-            let inner = inside(pieces, turn, *range);
+            let role = request.messages.get(turn.message as usize).and_then(role);
+            let inner = match other_kind(role) {
+                None => inside(pieces, turn, *range),
+                Some(kind) => vec![KindSpan {
+                    start: range.0,
+                    end: range.1,
+                    kind,
+                    message: Some(turn.message),
+                }],
+            };
             overlay(&mut spans, *range, inner);
         }
     }
@@ -59,11 +68,17 @@ fn outside_kind(request: &Request<'_>, pieces: &Pieces<'_>, piece: &Piece) -> Sp
     let Some(message) = piece.message else {
         return SpanKind::Scaffold;
     };
-    match request.messages.get(message as usize).and_then(role) {
-        Some("system" | "developer") => SpanKind::System,
-        Some("tool" | "function" | "observation" | "ipython") => SpanKind::ToolOutput,
-        Some("assistant" | "model") => field_kind(pieces, piece),
-        _ => SpanKind::User,
+    other_kind(request.messages.get(message as usize).and_then(role))
+        .unwrap_or_else(|| field_kind(pieces, piece))
+}
+
+/// The kind of all text of a role that is not the assistant's.
+fn other_kind(role: Option<&str>) -> Option<SpanKind> {
+    match role {
+        Some("assistant" | "model") => None,
+        Some("system" | "developer") => Some(SpanKind::System),
+        Some("tool" | "function" | "observation" | "ipython") => Some(SpanKind::ToolOutput),
+        _ => Some(SpanKind::User),
     }
 }
 

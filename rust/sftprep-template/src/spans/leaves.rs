@@ -54,7 +54,7 @@ pub(super) fn missing(
     let mut reasoning_seen = false;
     let mut reasoning_lost = None;
     for field in &fields {
-        if field.text.trim().is_empty() || skipped(&field.path) {
+        if field.text.trim().is_empty() || is_bookkeeping(&field.path) {
             continue;
         }
         let lost = lost_text(field, pieces, index, ranges);
@@ -78,7 +78,7 @@ pub(super) fn missing(
 }
 
 /// Ids and types of calls are bookkeeping that most templates leave out.
-fn skipped(path: &str) -> bool {
+pub(super) fn is_bookkeeping(path: &str) -> bool {
     let last = path.rsplit('.').next();
     path.starts_with("tool_calls")
         && (matches!(last, Some("id" | "type")) || path.ends_with("].name"))

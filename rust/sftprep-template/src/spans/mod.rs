@@ -5,11 +5,15 @@
 //! its end is the stop token that the template writes for the same message. Rules A to G decide
 //! and check this; a turn that one of them cannot prove is refused with that rule.
 
+mod declared;
 mod header;
 mod kinds;
 mod leaves;
 mod pieces;
+mod prefix;
+mod ranges;
 mod stop;
+mod switches;
 mod turn;
 
 use std::collections::HashMap;
@@ -210,14 +214,14 @@ pub struct Labelled {
 pub struct Session<'t> {
     template: &'t ChatTemplate,
     headers: HashMap<u64, Headers>,
-    stops: HashMap<u64, bool>,
+    stops: HashMap<u64, Option<String>>,
 }
 
 /// What a session learned about its template, to be kept where the template cannot be borrowed.
 #[derive(Debug, Default)]
 pub struct Learned {
     headers: HashMap<u64, Headers>,
-    stops: HashMap<u64, bool>,
+    stops: HashMap<u64, Option<String>>,
 }
 
 /// Entries kept before the caches start over.
@@ -290,6 +294,9 @@ impl Session<'_> {
         self.template.render_traced(&probe).ok()
     }
 }
+
+/// The role whose turns the template's generation prompt opens.
+const ASSISTANT: &str = "assistant";
 
 pub(crate) fn role(message: &Data) -> Option<&str> {
     message.as_map()?.get("role")?.as_str()

@@ -63,7 +63,21 @@ impl Session<'_> {
             return Err((Rule::E, "no stop token follows the turn".into(), window));
         }
         let has_successor = index as usize + 1 < request.messages.len();
-        if !has_successor && self.stops_when_followed(request, options, index) {
+        let usual = if has_successor {
+            None
+        } else {
+            self.stop_when_followed(request, options, index)
+        };
+        if let Some(usual) = usual {
+            // The stop that the same turn gets where it is followed, written after the loop.
+            if literal.is_some_and(|piece| piece.owner.is_none())
+                && after[skipped..].starts_with(&usual)
+                && pieces.text[last..window].trim().is_empty()
+            {
+                let from = window + skipped;
+                let to = from + usual.len();
+                return Ok((to, Some((from, to))));
+            }
             let detail = "the template writes a stop token only when another message follows, so \
                           the last turn would teach the model never to stop";
             return Err((Rule::E, detail.into(), window));
@@ -72,16 +86,16 @@ impl Session<'_> {
         Ok((trimmed, None))
     }
 
-    /// Whether the same turn would get a stop token if a user message followed.
-    fn stops_when_followed(
+    /// The stop token that the same turn gets where a user message follows.
+    fn stop_when_followed(
         &mut self,
         request: &Request<'_>,
         options: &SpanOptions,
         index: u32,
-    ) -> bool {
+    ) -> Option<String> {
         let key = place_key(request, index);
         if let Some(known) = self.stops.get(&key) {
-            return *known;
+            return known.clone();
         }
         let mut messages = request.messages.to_vec();
         let user: Map = [
@@ -93,21 +107,20 @@ impl Session<'_> {
         messages.push(Data::Map(user));
         let found = self
             .probe(request, &messages, false, request.kwargs)
-            .is_some_and(|rendered| {
+            .and_then(|rendered| {
                 let view = Pieces::new(&rendered);
-                let Some(last) = view.of(index).map(|piece| piece.end).max() else {
-                    return false;
-                };
+                let last = view.of(index).map(|piece| piece.end).max()?;
                 let window = super::turn::window_end(&view, index, last);
                 let tail = &view.text[last..window];
-                last_known(tail, &options.stop_tokens).is_some()
-                    || last_special(&view, last, window).is_some()
-                    || last_stop_mark(tail).is_some()
+                let (from, to) = last_known(tail, &options.stop_tokens)
+                    .or_else(|| last_special(&view, last, window))
+                    .or_else(|| last_stop_mark(tail))?;
+                Some(tail[from..to].to_owned())
             });
         if self.stops.len() >= MAX_CACHE {
             self.stops.clear();
         }
-        self.stops.insert(key, found);
+        self.stops.insert(key, found.clone());
         found
     }
 }

@@ -2,7 +2,10 @@
 
 use super::header::Place;
 use super::pieces::{Piece, Pieces};
-use super::{Method, OnDrop, Refusal, Rule, Session, SpanOptions, Turn, leaves};
+use super::{
+    ASSISTANT, Method, OnDrop, Refusal, Rule, Session, SpanOptions, Turn, declared, leaves, ranges,
+    role,
+};
 use crate::request::Request;
 
 /// End of what the template wrote for message `index` from `from` on.
@@ -43,7 +46,9 @@ impl Session<'_> {
             .by_origin(request, options, pieces, index)
             .map_err(refuse);
         match (&options.declared, proven) {
-            (Some(declared), Err(refusal)) => declared_turn(declared, pieces, index).ok_or(refusal),
+            (Some(declared), Err(refusal)) => {
+                declared::turn(declared, pieces, index).ok_or(refusal)
+            }
             (_, proven) => proven,
         }
         .and_then(|mut turn| {
@@ -56,6 +61,27 @@ impl Session<'_> {
                 .then(|| tags_agree(pieces, &turn));
             Ok(turn)
         })
+    }
+
+    /// Rules B and C by origins; where they cannot fix the start, by prefix renderings.
+    fn start_of(
+        &mut self,
+        request: &Request<'_>,
+        options: &SpanOptions,
+        pieces: &Pieces<'_>,
+        place: Place,
+    ) -> Result<(usize, Method), (Rule, String, usize)> {
+        let message = request.messages.get(place.index as usize);
+        if let Some(role) = message.and_then(role).filter(|role| *role != ASSISTANT) {
+            return self.start_of_role(request, pieces, place, role);
+        }
+        self.start(request, pieces, place, options.start)
+            .or_else(|refusal| {
+                let start = self.start_by_prefix(request, pieces, place);
+                start
+                    .map(|start| (start, Method::PrefixDiff))
+                    .ok_or(refusal)
+            })
     }
 
     fn by_origin(
@@ -75,14 +101,13 @@ impl Session<'_> {
                 .map(|(from, _)| place.window + from)
                 .filter(|_| !tail.is_empty());
         }
-        let (start, method) = self.start(request, pieces, place, options.start)?;
-        let last = last_own(pieces, index, start).unwrap_or(start).max(start);
-        let (ranges, tail_from) = split(pieces, index, start, last)?;
-        let window = window_end(pieces, index, tail_from.max(last));
+        let (start, method) = self.start_of(request, options, pieces, place)?;
+        let mut ranges = ranges::split(pieces, index, start)?;
+        let last = ranges::last_own(pieces, index, &ranges).unwrap_or(start);
+        let window = window_end(pieces, index, last);
         let (end, stop) = self.end(request, options, pieces, index, last, window)?;
-        let mut ranges = ranges;
         if let Some(range) = ranges.last_mut() {
-            range.1 = end.max(range.1);
+            range.1 = end;
         }
         // Looking ahead, a template may write the next message's frame into this window.
         let ranges: Vec<(u32, u32)> = ranges
@@ -151,7 +176,7 @@ fn empty_turn(index: u32) -> Turn {
     }
 }
 
-fn place(pieces: &Pieces<'_>, index: u32) -> Option<Place> {
+pub(super) fn place(pieces: &Pieces<'_>, index: u32) -> Option<Place> {
     // A copy of a field in another message's window (a tool result that names its call) is not
     // where the turn is.
     let own = |piece: &&Piece| piece.owner.is_none_or(|owner| owner == index);
@@ -187,80 +212,6 @@ fn place(pieces: &Pieces<'_>, index: u32) -> Option<Place> {
         window,
         anchor,
         stop: None,
-    })
-}
-
-fn last_own(pieces: &Pieces<'_>, index: u32, start: usize) -> Option<usize> {
-    pieces
-        .of(index)
-        .filter(|piece| piece.start >= start && piece.owner.is_none_or(|owner| owner == index))
-        .map(|piece| piece.end)
-        .max()
-}
-
-type Ranges = (Vec<(usize, usize)>, usize);
-
-/// Rule A: the bytes from start to the last own byte, without those of other messages.
-fn split(
-    pieces: &Pieces<'_>,
-    index: u32,
-    start: usize,
-    last: usize,
-) -> Result<Ranges, (Rule, String, usize)> {
-    let mut ranges = vec![(start, start)];
-    let first_piece = pieces.index_at(start);
-    for piece in &pieces.list[first_piece.min(pieces.list.len())..] {
-        if piece.start >= last {
-            break;
-        }
-        let foreign_text = piece.input && piece.message != Some(index);
-        let foreign_frame =
-            piece.owner.is_some_and(|owner| owner != index) && piece.message.is_none();
-        if foreign_text || foreign_frame {
-            let detail = "text of another message stands inside of the turn".to_owned();
-            return Err((Rule::A, detail, piece.start));
-        }
-        if let Some(range) = ranges.last_mut() {
-            range.1 = piece.end.min(last.max(start));
-        }
-    }
-    if let Some(early) = pieces
-        .of(index)
-        .find(|piece| piece.end <= start && piece.owner.is_none_or(|owner| owner == index))
-        && !pieces.text[early.start..early.end].trim().is_empty()
-    {
-        return Err((
-            Rule::A,
-            "text of the turn stands before its start".into(),
-            early.start,
-        ));
-    }
-    Ok((ranges, last))
-}
-
-/// The declared header right before the text and the declared stop right after it.
-fn declared_turn(declared: &super::Declaration, pieces: &Pieces<'_>, index: u32) -> Option<Turn> {
-    let place = place(pieces, index)?;
-    let first = place.first?;
-    let before = &pieces.text[place.anchor..first];
-    let at = before.rfind(&declared.header)? + declared.header.len();
-    let start = place.anchor + at;
-    let last = last_own(pieces, index, start)?;
-    split(pieces, index, start, last).ok()?;
-    let next = pieces.list[pieces.index_at(last).min(pieces.list.len())..]
-        .iter()
-        .find(|piece| piece.input)
-        .map_or(pieces.text.len(), |piece| piece.start);
-    let from = last + pieces.text[last..next].find(&declared.stop)?;
-    let end = from + declared.stop.len();
-    Some(Turn {
-        message: index,
-        method: Method::Declared,
-        ranges: vec![(start as u32, end as u32)],
-        stop: Some((from as u32, end as u32)),
-        dropped: Vec::new(),
-        dropped_as_history: false,
-        tags_agree: None,
     })
 }
 
