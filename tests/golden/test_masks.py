@@ -6,6 +6,7 @@ import copy
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from reference.normalise import Refusal, normalise
 import sftprep
 
 SAMPLED_PAIRS = 1500
+PROVEN_SHARE = 0.97
+"""Of all assistant turns that the reference renders."""
 Spans = dict[int, list[tuple[int, int]]]
 Conversation = dict[str, Any]
 
@@ -29,45 +32,88 @@ def tokenizer(tokenizer_dir: Path) -> sftprep.Tokenizer:
     return sftprep.Tokenizer.from_file(tokenizer_dir)
 
 
-def spans_of(
-    tokenizer: sftprep.Tokenizer, template: reference.Template
-) -> Callable[[Conversation], tuple[str, Spans]]:
-    """The product's text and trained spans (in characters) of a conversation; no span where it
-    refuses the row or does not train the turn."""
-    # The index names a special token only where the template reads it; the model's own tokenizer
-    # would name this one in any case.
-    eos = {"eos_token": "</s>"} if "</s>" in template.source else {}
-    special = eos | template.special
-    encoder = sftprep.Encoder(
-        tokenizer,
-        sftprep.ChatTemplate(template.source, special_tokens=special, date=reference.FROZEN_DATE),
-    )
+@dataclass(frozen=True)
+class Product:
+    """What one sample of a row is: the conversation that it shows, its text, its trained spans."""
 
-    def of(conversation: Conversation) -> tuple[str, Spans]:
-        row = {"messages": conversation["messages"]}
-        if conversation.get("tools") is not None:
-            row["tools"] = conversation["tools"]
-        kwargs = conversation.get("template_kwargs") or conversation.get("kwargs")
-        if kwargs:
-            row["chat_template_kwargs"] = kwargs
+    conversation: Conversation
+    text: str
+    spans: Spans
+    """Characters by message; nothing for a turn that is not trained."""
+
+
+class Masks:
+    """The product's masks under a template."""
+
+    def __init__(self, tokenizer: sftprep.Tokenizer, template: reference.Template) -> None:
+        # The index names a special token only where the template reads it; the model's own
+        # tokenizer would name this one in any case.
+        eos = {"eos_token": "</s>"} if "</s>" in template.source else {}
+        compiled = sftprep.ChatTemplate(
+            template.source, special_tokens=eos | template.special, date=reference.FROZEN_DATE
+        )
+        self.default = sftprep.Encoder(tokenizer, compiled)
+        # Whether a field of the row is lost is one question, whether the mask of what is there is
+        # right another: spans are judged whatever the answer to the first.
+        self.lenient = sftprep.Encoder(tokenizer, compiled, dropped="allow")
+
+    def samples(self, conversation: Conversation, only: int | None = None) -> list[Product]:
+        """The samples of a row, `only` one message of which is trained; nothing if refused."""
+        row = _row(conversation, only)
         try:
-            encoded = encoder.encode(row)
+            samples = self.lenient.encode_samples(row)
         except (sftprep.LabelError, sftprep.TemplateError, sftprep.FormatError):
-            return "", {}
-        data = encoded.text.encode()
-        spans: Spans = {}
-        for start, end, _kind, message, trained in encoded.spans:
-            if trained and message is not None:
-                begin = len(data[:start].decode())
-                stop = begin + len(data[start:end].decode())
-                of_message = spans.setdefault(message, [])
-                if of_message and of_message[-1][1] == begin:
-                    of_message[-1] = (of_message[-1][0], stop)
-                else:
-                    of_message.append((begin, stop))
-        return encoded.text, spans
+            return []
+        return [_product(conversation, sample) for sample in samples]
 
-    return of
+    def by_turn(self, conversation: Conversation) -> list[Product]:
+        """As `samples`; of a row that is refused, those of its turns that are proven."""
+        whole = self.samples(conversation)
+        turns = range(len(conversation["messages"]))
+        return whole or [it for turn in turns for it in self.samples(conversation, turn)]
+
+    def loses_a_field(self, conversation: Conversation, turn: int) -> bool:
+        """Whether the default policy refuses a turn because the template leaves out a field."""
+        try:
+            self.default.encode_samples(_row(conversation, turn))
+        except sftprep.LabelError as error:
+            return "rule D" in str(error)
+        except (sftprep.TemplateError, sftprep.FormatError):
+            return False
+        return False
+
+
+def _row(conversation: Conversation, only: int | None) -> dict[str, Any]:
+    messages = conversation["messages"]
+    if only is not None:
+        messages = [
+            message | ({} if index == only else {"train": False})
+            for index, message in enumerate(messages)
+        ]
+    row = {"messages": messages}
+    if conversation.get("tools") is not None:
+        row["tools"] = conversation["tools"]
+    kwargs = conversation.get("template_kwargs") or conversation.get("kwargs")
+    return row | ({"chat_template_kwargs": kwargs} if kwargs else {})
+
+
+def _product(conversation: Conversation, sample: sftprep.EncodedRow) -> Product:
+    data = sample.text.encode()
+    spans: Spans = {}
+    for start, end, _kind, message, trained in sample.spans:
+        if trained and message is not None:
+            begin = len(data[:start].decode())
+            stop = begin + len(data[start:end].decode())
+            of_message = spans.setdefault(message, [])
+            if of_message and of_message[-1][1] == begin:
+                of_message[-1] = (of_message[-1][0], stop)
+            else:
+                of_message.append((begin, stop))
+    shown = conversation["messages"]
+    if sample.turn is not None:
+        shown = shown[: sample.turn + 1]
+        assert set(spans) <= {sample.turn}, "a sample of one turn trains another"
+    return Product(conversation | {"messages": shown}, sample.text, spans)
 
 
 def encodable(conversation: Conversation) -> Conversation:
@@ -94,34 +140,61 @@ def test_no_span_is_wrong(
     record_property: Callable[..., None],
 ) -> None:
     counts: Counter[str] = Counter()
-    wrong = []
+    wrong: list[str] = []
     for template, conversation in pairs:
         plain = encodable(conversation)
         try:
-            text, spans = spans_of(tokenizer, template)(plain)
-            verdicts = mask.judge(template.source, template.special, plain, spans)
+            mask.Case(template.source, template.special, plain)
         except Unjudgeable:
             continue
-        if spans:
-            theirs = reference.render(
-                template.source,
-                template.special,
-                plain["messages"],
-                tools=plain.get("tools"),
-                kwargs=plain.get("template_kwargs"),
-            )
-            if text != theirs:
-                wrong.append(f"{template.name} x {conversation['id']}: the text differs")
+        masks = Masks(tokenizer, template)
+        place = f"{template.name} x {conversation['id']}"
+        verdicts: dict[int, mask.Verdict] = {}
+        for shown in masks.by_turn(plain):
+            if shown.text != rendered(template, shown.conversation):
+                wrong.append(f"{place}: the text differs")
+            for verdict in judged(template, shown):
+                if verdict.message in verdicts:
+                    wrong.append(f"{place}[{verdict.message}]: trained twice")
+                verdicts[verdict.message] = verdict
+        for turn, message in enumerate(plain["messages"]):
+            if message.get("role") != "assistant":
                 continue
-        for verdict in verdicts:
+            verdict = verdicts.get(turn, mask.Verdict(turn, "refused"))
             counts[verdict.status] += 1
-            if verdict.status == "wrong":
-                place = f"{template.name} x {conversation['id']}[{verdict.message}]"
-                wrong.append(f"{place}: {'; '.join(verdict.wrong)}")
+            if verdict.status == "refused":
+                counts["refused: no span"] += said(message)
+            elif masks.loses_a_field(plain, turn):
+                counts["proven, but the template leaves out a field"] += 1
+            wrong += [f"{place}[{turn}]: {why}" for why in verdict.wrong]
+    turns = sum(counts[status] for status in ("right", "wrong", "unjudged", "refused"))
+    share = (turns - counts["refused"]) / turns
     for status, count in counts.items():
         record_property(status, count)
-    print(f"\nturns: {dict(counts)}")
+    print(f"\nturns: {turns}, spans proven: {share:.2%}, {dict(counts)}")
     assert not wrong, f"{len(wrong)} wrong spans:\n" + "\n".join(wrong[:40])
+    assert share >= PROVEN_SHARE
+
+
+def judged(template: reference.Template, shown: Product) -> list[mask.Verdict]:
+    """The verdicts on the turns that a sample trains."""
+    found = mask.judge(template.source, template.special, shown.conversation, shown.spans)
+    return [verdict for verdict in found if verdict.message in shown.spans]
+
+
+def rendered(template: reference.Template, conversation: Conversation) -> str:
+    return reference.render(
+        template.source,
+        template.special,
+        conversation["messages"],
+        tools=conversation.get("tools"),
+        kwargs=conversation.get("template_kwargs"),
+    )
+
+
+def said(message: dict[str, Any]) -> bool:
+    """Whether a message says anything at all."""
+    return any(message.get(name) for name in ("content", "reasoning_content", "tool_calls"))
 
 
 def test_other_messages_do_not_matter(
@@ -131,17 +204,18 @@ def test_other_messages_do_not_matter(
     chance = random.Random(SEED)
     broken = []
     for template, conversation in pairs:
-        of = spans_of(tokenizer, template)
+        masks = Masks(tokenizer, template)
         plain = encodable(conversation)
-        text, spans = of(plain)
-        for message in spans:
-            other = metamorphic.replace_others(plain, message, chance)
-            other_text, other_spans = of(other)
-            if message not in other_spans:
-                continue  # the template may well refuse or reshape the replaced texts
-            ours = [text[a:b] for a, b in spans[message]]
-            theirs = [other_text[a:b] for a, b in other_spans[message]]
-            if ours != theirs:
-                place = f"{template.name} x {conversation['id']}[{message}]"
-                broken.append(f"{place}: {ours!r} became {theirs!r}")
+        for shown in masks.samples(plain):
+            for message in shown.spans:
+                other = metamorphic.replace_others(plain, message, chance)
+                # the template may well refuse or reshape the replaced texts
+                for changed in masks.samples(other):
+                    if message not in changed.spans:
+                        continue
+                    ours = [shown.text[a:b] for a, b in shown.spans[message]]
+                    theirs = [changed.text[a:b] for a, b in changed.spans[message]]
+                    if ours != theirs:
+                        place = f"{template.name} x {conversation['id']}[{message}]"
+                        broken.append(f"{place}: {ours!r} became {theirs!r}")
     assert not broken, f"{len(broken)} spans changed:\n" + "\n".join(broken[:20])

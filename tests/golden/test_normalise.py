@@ -121,6 +121,7 @@ def test_tools_are_parsed_and_wrapped() -> None:
         ("messages", {"messages": [{"role": "user"}]}, "missing"),
         ("sharegpt", {"conversations": [{"from": "gpt"}]}, "missing"),
         ("sharegpt", {"conversations": [{"from": "gpt", "value": 3}]}, "type"),
+        ("sharegpt", {"conversations": [{"from": "gpt", "value": ["x"]}]}, "type"),
         ("sharegpt", {"conversations": [{"from": "function_call", "value": "{"}]}, "json_string"),
         ("alpaca", {"instruction": "i", "output": None}, "missing"),
     ],

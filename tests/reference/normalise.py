@@ -144,10 +144,7 @@ def from_sharegpt(row: Mapping[str, Json]) -> Sample:
 
 
 def _said(turn: Mapping[str, Json]) -> str:
-    """A turn's text; a list of strings is a list of text parts, as in `messages`."""
-    value = turn.get("value")
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        return "".join(value)
+    """A turn's text."""
     return _string(turn, "value")
 
 

@@ -365,6 +365,8 @@ def _shared_stop(
 ) -> int | None:
     """End of the stop in what follows the turn whether or not anything comes after it."""
     tokens = _tokens(case, shared, spoken)
+    if len({token[0] for token in tokens}) < len(tokens) > 2:
+        return None  # with other tokens between, one closes the turn twice: no telling which does
     whole = shared.rstrip() == ending.rstrip()
     certain = [token for token in tokens if token[0] not in case.prelude()]
     rest = TOKEN_LIKE.sub("", shared[certain[-1].end() :]) if certain else ""

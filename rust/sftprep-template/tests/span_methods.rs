@@ -258,3 +258,46 @@ fn a_stop_behind_the_loop_is_the_one_that_followed_turns_get() {
     assert_eq!(ranges(&labelled, 0), ["yes<STOP_1>"]);
     assert!(labelled.turns[0].as_ref().unwrap().stop.is_some());
 }
+
+#[test]
+fn a_second_stop_is_found_whatever_the_tokenizer_knows() {
+    let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\
+                  {% if m.role == 'assistant' %}<|/assistant|></s>{% endif %}{% endfor %}\
+                  {% if add_generation_prompt %}<|assistant|>{% endif %}";
+    for stop_tokens in [
+        vec![],
+        vec!["<|/assistant|>"],
+        vec!["<|im_end|>"],
+        vec!["</s>"],
+    ] {
+        let options = SpanOptions {
+            stop_tokens: stop_tokens.into_iter().map(str::to_owned).collect(),
+            ..SpanOptions::default()
+        };
+        let mut messages = plain();
+        messages.extend(plain());
+        let labelled = label(source, &messages, &options);
+        for turn in 0..2 {
+            assert_eq!(
+                ranges(&labelled, turn),
+                ["yes<|/assistant|></s>"],
+                "{options:?}"
+            );
+        }
+    }
+    // A mark that comes only if another turn follows belongs to that turn.
+    let ahead = source.replace(
+        "<|/assistant|></s>",
+        "<|end|>{% if not loop.last %}<|next|>{% endif %}",
+    );
+    let options = SpanOptions {
+        stop_tokens: vec!["<|end|>".to_owned()],
+        ..SpanOptions::default()
+    };
+    let mut messages = plain();
+    messages.extend(plain());
+    assert_eq!(
+        ranges(&label(&ahead, &messages, &options), 0),
+        ["yes<|end|>"]
+    );
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sftprep_template::Data;
 use sftprep_tokenize::Tokenizer;
 
-use crate::config::{PackConfig, SpecialText, StopPolicy};
+use crate::config::{Dropped, PackConfig, SpecialText, StopPolicy};
 use crate::error::Result;
 use crate::label::{ControlTokens, TokenClass};
 use crate::pipeline::{Recipe, Worker, trial_samples};
@@ -27,6 +27,8 @@ pub(super) struct Expected {
     /// Whether content may become a control token, by the options of the run.
     pub(super) content_is_free: bool,
     pub(super) stop_policy: StopPolicy,
+    /// Kinds of text that only roles beside the assistant have, where those are trained.
+    pub(super) other_trained: HashSet<SpanKind>,
     /// Whether documents may be cut.
     pub(super) may_cut: bool,
     /// The beginning-of-sequence token.
@@ -51,13 +53,17 @@ pub(super) struct Expected {
 impl Expected {
     /// Learns from the tokenizer and the template that are kept in `dir`.
     pub(super) fn learn(dir: &Path, manifest: &Manifest, config: &PackConfig) -> Result<Self> {
-        let (recipe, assets) = replay::recipe(dir, manifest, config)?;
+        // what the template does is learnt from all shapes, also where it leaves out a field
+        let mut lenient = config.clone();
+        lenient.label.dropped = Dropped::Allow;
+        let (recipe, assets) = replay::recipe(dir, manifest, &lenient)?;
         let template = recipe.templates.is_ok();
         let bos = assets.special_token("bos_token");
         let mut expected = Self {
             control: recipe.control.clone(),
             content_is_free: config.label.special_text == SpecialText::AsTransformers,
             stop_policy: config.label.stop,
+            other_trained: other_trained(&config.label.train_on.roles),
             may_cut: super::may_cut(config),
             bos: bos.and_then(|bos| recipe.tokenizer.token_to_id(bos)),
             most_bos: 1,
@@ -161,6 +167,17 @@ impl Expected {
         }
         String::from_utf8_lossy(&bytes).trim_start().to_owned()
     }
+}
+
+/// The kinds of text of roles, but the assistant's.
+fn other_trained(roles: &[String]) -> HashSet<SpanKind> {
+    let kind = |role: &String| match role.as_str() {
+        "system" | "developer" => Some(SpanKind::System),
+        "tool" => Some(SpanKind::ToolOutput),
+        "user" => Some(SpanKind::User),
+        _ => None,
+    };
+    roles.iter().filter_map(kind).collect()
 }
 
 /// A sample with the thinking switches left alone, on and off.

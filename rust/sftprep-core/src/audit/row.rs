@@ -220,6 +220,7 @@ impl<'a> Row<'a> {
                 span.kind,
                 SpanKind::Scaffold | SpanKind::System | SpanKind::User | SpanKind::ToolOutput
             );
+            let foreign = foreign && !self.expected.other_trained.contains(&span.kind);
             if span.trained && (foreign || span.straddles) {
                 let what = format!(
                     "{} is trained: {}",

@@ -79,7 +79,14 @@ fn said(mut message: Map, at: At<'_>, row: &mut Row<'_>) -> Result<Turn, Reject>
         row,
     );
     let (role, content) = match speaker {
-        Speaker::Role(role) => (role, content.map(|(_, value)| value)),
+        Speaker::Role(role) => {
+            if let Ok((name, value)) = &content
+                && holds_bare_strings(value)
+            {
+                return Err(wrong_type(&at.field(name), value, "a string"));
+            }
+            (role, content.map(|(_, value)| value))
+        }
         Speaker::Caller => {
             let (name, value) = content?;
             let calls = tools::calls_in_value(value, &at.field(name), row)?;
@@ -94,6 +101,11 @@ fn said(mut message: Map, at: At<'_>, row: &mut Row<'_>) -> Result<Turn, Reject>
     message.push_front("content", content);
     message.push_front("role", role.into());
     turn(message, at, row)
+}
+
+/// Whether a value is a list of strings: alternatives, drafts or pieces, nobody can tell.
+fn holds_bare_strings(value: &Data) -> bool {
+    matches!(value, Data::List(items) if items.iter().any(|item| item.as_str().is_some()))
 }
 
 /// Takes the first of the fields that the message has.

@@ -55,8 +55,13 @@ impl Policy {
             .filter(|turn| !matches!(turn, Ok(turn) if turn.method == Method::Empty))
             .map(message_of)
             .filter(|message| {
-                let says = conversation.train.get(*message as usize).copied().flatten();
-                says != Some(false)
+                let at = *message as usize;
+                let says = conversation.train.get(at).copied().flatten();
+                let weighs = conversation
+                    .weight
+                    .get(at)
+                    .is_none_or(|weight| *weight != 0.0);
+                says != Some(false) && weighs
             })
             .collect();
         turns.sort_unstable();

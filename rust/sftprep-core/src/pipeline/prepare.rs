@@ -30,6 +30,8 @@ pub struct Prepared {
     pub methods: Vec<(u32, &'static str)>,
     /// Fields of trained turns that the template left out, such as `tool_calls`; each once a turn.
     pub dropped: Vec<String>,
+    /// Trained turns that the template ends without a stop token.
+    pub without_stop: u32,
     /// The message that this sample ends with and trains, if the row became one per turn.
     pub turn: Option<u32>,
     /// Whether text of the row spelled a control token, and was kept from becoming one.
@@ -226,6 +228,7 @@ impl<'r> Worker<'r> {
                     .methods
                     .push((turn.message, method_name(turn.method)));
                 prepared.dropped.extend(top_level(&turn.dropped));
+                prepared.without_stop += u32::from(turn.stop.is_none());
             }
         }
         if let Some(trace) = &mut prepared.trace {

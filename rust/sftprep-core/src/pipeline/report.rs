@@ -268,6 +268,13 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if mapped.plan.counts.turns_without_stop > 0 {
+        warnings.push(format!(
+            "{} trained turns have no stop token, because the template writes none: the model \
+             does not learn to end its answers",
+            mapped.plan.counts.turns_without_stop
+        ));
+    }
     for (field, turns) in &mapped.plan.counts.dropped_fields {
         warnings.push(format!(
             "the template left out {field} of {turns} trained turns; see --dropped and --history"

@@ -64,6 +64,8 @@ pub(crate) struct Counts {
     pub expanded_samples: u64,
     /// Trained turns of which the template left out a field, by field.
     pub dropped_fields: BTreeMap<String, u64>,
+    /// Trained turns that the template ends without a stop token.
+    pub turns_without_stop: u64,
     /// Trained turns by how their start was proven.
     pub turns_by_method: BTreeMap<String, u64>,
     /// Rows with a turn before which Hugging Face and inference have other ids.
@@ -109,6 +111,7 @@ impl Counts {
         self.spans += other.spans;
         self.expanded_rows += other.expanded_rows;
         self.expanded_samples += other.expanded_samples;
+        self.turns_without_stop += other.turns_without_stop;
         for (mine, theirs) in [
             (&mut self.dropped_fields, &other.dropped_fields),
             (&mut self.turns_by_method, &other.turns_by_method),
@@ -140,6 +143,7 @@ impl Counts {
             self.expanded_samples += samples.len() as u64;
         }
         for sample in samples {
+            self.turns_without_stop += u64::from(sample.without_stop);
             for field in &sample.dropped {
                 *self.dropped_fields.entry(field.clone()).or_default() += 1;
             }

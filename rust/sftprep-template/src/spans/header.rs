@@ -256,7 +256,7 @@ impl Session<'_> {
             && headers
                 .full
                 .as_ref()
-                .is_none_or(|full| shares_header(full, plain))
+                .is_none_or(|full| !full.trim().is_empty() && shares_header(full, plain))
         {
             return Ok((place.anchor + plain.len(), Method::RoleContrast));
         }

@@ -22,9 +22,44 @@ impl Session<'_> {
         window: usize,
     ) -> End {
         if let Some((from, to)) = find(pieces, options, last, window) {
-            return Ok((last + to, Some((last + from, last + to))));
+            let to = last + to;
+            let to = to + self.second_stop(request, options, pieces, index, to, window);
+            return Ok((to, Some((last + from, to))));
         }
         self.unfinished(request, options, pieces, index, last, window)
+    }
+
+    /// The length of a mark that stands directly behind the stop token and belongs to it, because
+    /// it stands there whatever follows the turn: `</s>` in `<|/assistant|></s>`, where the
+    /// tokenizer knows only the first of the two as its own.
+    fn second_stop(
+        &self,
+        request: &Request<'_>,
+        options: &SpanOptions,
+        pieces: &Pieces<'_>,
+        index: u32,
+        at: usize,
+        window: usize,
+    ) -> usize {
+        let Some(mark) = first_mark(&pieces.text[at..window]) else {
+            return 0;
+        };
+        let mut messages = request.messages[..=index as usize].to_vec();
+        let always = |messages: &[Data]| {
+            let rendered = self.probe(request, messages, false, request.kwargs)?;
+            let view = Pieces::new(&rendered);
+            let last = view.of(index).map(|piece| piece.end).max()?;
+            let window = super::turn::window_end(&view, index, last);
+            let (_, to) = find(&view, options, last, window)?;
+            view.text[last + to..window].starts_with(mark).then_some(())
+        };
+        let alone = always(&messages);
+        messages.push(user());
+        if alone.and_then(|()| always(&messages)).is_some() {
+            mark.len()
+        } else {
+            0
+        }
     }
 
     /// No stop token in the window.
@@ -98,13 +133,7 @@ impl Session<'_> {
             return known.clone();
         }
         let mut messages = request.messages.to_vec();
-        let user: Map = [
-            ("role", Data::from("user")),
-            ("content", Data::from("Zq7xprobe")),
-        ]
-        .into_iter()
-        .collect();
-        messages.push(Data::Map(user));
+        messages.push(user());
         let found = self
             .probe(request, &messages, false, request.kwargs)
             .and_then(|rendered| {
@@ -123,6 +152,28 @@ impl Session<'_> {
         self.stops.insert(key, found.clone());
         found
     }
+}
+
+/// A user message that could follow a turn.
+fn user() -> Data {
+    let fields = [("role", "user"), ("content", "Zq7xprobe")];
+    Data::Map(
+        fields
+            .into_iter()
+            .map(|(key, text)| (key, Data::from(text)))
+            .collect::<Map>(),
+    )
+}
+
+/// The mark that a text begins with, unless it begins something else.
+fn first_mark(text: &str) -> Option<&str> {
+    let close = match text.chars().next()? {
+        '<' => '>',
+        '[' => ']',
+        _ => return None,
+    };
+    let mark = &text[..=text.find(close)?];
+    (last_mark(mark)?.0 == 0 && !is_opener(mark)).then_some(mark)
 }
 
 /// The stop token in a window, relative to `last`.
