@@ -241,6 +241,12 @@ fn generation_tags_are_compared() {
     assert_eq!(agree(tagged), Some(true));
     let cut = tagged.replace("<|end|>{% endgeneration %}", "{% endgeneration %}<|end|>");
     assert_eq!(agree(&cut), Some(false));
+    let greedy = tagged.replace(
+        "{% generation %}",
+        "{% generation %}{{ messages[0].content }}",
+    );
+    let refused = label(&greedy, &chat(), &SpanOptions::default());
+    assert_eq!(texts(&refused), ["refused F", "refused F"]);
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject>
         if !has_token {
             return Err(Reject::new(
                 Code::LabelNothingTrained,
-                "each token of this turn straddles the edge of a span, so none can be trained",
+                "rule H: each token of this turn straddles the edge of a span, so none can be trained",
             )
             .at_field(format!("messages[{message}]")));
         }

@@ -52,6 +52,7 @@ impl Session<'_> {
             (_, proven) => proven,
         }
         .and_then(|mut turn| {
+            check_tags(pieces, index).map_err(refuse)?;
             let missing = check_fields(request, options, pieces, &turn).map_err(refuse)?;
             turn.dropped_as_history = missing.as_history;
             turn.dropped = missing.fields;
@@ -213,6 +214,23 @@ pub(super) fn place(pieces: &Pieces<'_>, index: u32) -> Option<Place> {
         anchor,
         stop: None,
     })
+}
+
+/// Rule F: generation tags of a turn hold no other message's text.
+fn check_tags(pieces: &Pieces<'_>, index: u32) -> Result<(), (Rule, String, usize)> {
+    let foreign = |piece: &&Piece| {
+        piece.generation
+            && piece.input
+            && piece.owner == Some(index)
+            && piece.message != Some(index)
+    };
+    match pieces.list.iter().find(foreign) {
+        Some(piece) => {
+            let detail = "the turn's generation tags hold text of another message";
+            Err((Rule::F, detail.into(), piece.start))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether the generation tags mark the same bytes, up to white space.
