@@ -16,12 +16,15 @@ from reference import render as reference
 from reference.data import SEED, sample
 from reference.engine import Unjudgeable
 from reference.normalise import Refusal, normalise
+from reference.turns import positions
 
 import sftprep
 
 SAMPLED_PAIRS = 1500
 PROVEN_SHARE = 0.97
-"""Of all assistant turns that the reference renders."""
+"""Of all assistant turns of which the reference renders anything."""
+PROVEN_OF_ALL = 0.92
+"""Of all, with those of which the template prints nothing at all: they have no span."""
 Spans = dict[int, list[tuple[int, int]]]
 Conversation = dict[str, Any]
 
@@ -144,7 +147,7 @@ def test_no_span_is_wrong(
     for template, conversation in pairs:
         plain = encodable(conversation)
         try:
-            mask.Case(template.source, template.special, plain)
+            case = mask.Case(template.source, template.special, plain)
         except Unjudgeable:
             continue
         masks = Masks(tokenizer, template)
@@ -163,17 +166,19 @@ def test_no_span_is_wrong(
             verdict = verdicts.get(turn, mask.Verdict(turn, "refused"))
             counts[verdict.status] += 1
             if verdict.status == "refused":
-                counts["refused: no span"] += said(message)
+                counts["refused: nothing rendered"] += not positions(case.whole, turn)[0]
             elif masks.loses_a_field(plain, turn):
                 counts["proven, but the template leaves out a field"] += 1
             wrong += [f"{place}[{turn}]: {why}" for why in verdict.wrong]
     turns = sum(counts[status] for status in ("right", "wrong", "unjudged", "refused"))
-    share = (turns - counts["refused"]) / turns
+    proven = turns - counts["refused"]
+    share = proven / (turns - counts["refused: nothing rendered"])
     for status, count in counts.items():
         record_property(status, count)
-    print(f"\nturns: {turns}, spans proven: {share:.2%}, {dict(counts)}")
+    print(f"\n{turns} turns, proven: {share:.2%}, of all {proven / turns:.2%}: {dict(counts)}")
     assert not wrong, f"{len(wrong)} wrong spans:\n" + "\n".join(wrong[:40])
     assert share >= PROVEN_SHARE
+    assert proven / turns >= PROVEN_OF_ALL
 
 
 def judged(template: reference.Template, shown: Product) -> list[mask.Verdict]:
@@ -190,11 +195,6 @@ def rendered(template: reference.Template, conversation: Conversation) -> str:
         tools=conversation.get("tools"),
         kwargs=conversation.get("template_kwargs"),
     )
-
-
-def said(message: dict[str, Any]) -> bool:
-    """Whether a message says anything at all."""
-    return any(message.get(name) for name in ("content", "reasoning_content", "tool_calls"))
 
 
 def test_other_messages_do_not_matter(

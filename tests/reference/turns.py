@@ -225,7 +225,9 @@ def _starts(case: Case, message: int, first: int) -> tuple[list[int], list[int]]
         if shown.text.startswith(prompted) and len(prompted) <= first:
             exact.append(_past_header(case, message, prompted, plain))
             continue
-        if not switches:
+        # Behind an assistant's turn, a template that ignores the prompt shows its stop, no header.
+        stop_only = plain == prompted and bool(before) and before[-1].get("role") == "assistant"
+        if not switches and not stop_only:
             other += _by_tail(case.attempt(before, True), begin, region)
         if plain is not None and prompted.startswith(plain):
             other += _by_search(prompted[len(plain) :], begin, region)

@@ -62,7 +62,10 @@ impl Session<'_> {
         self.switched_prompts(request, index)
             .filter(|prompt| !prompt.trim().is_empty() && gap.starts_with(prompt.as_str()))
             .map(|prompt| prompt.len())
-            .filter(|len| *len <= limit)
+            // white space between prompt and text is the template's, not the turn's
+            .filter(|len| {
+                *len == limit || !gap.get(*len..limit).unwrap_or_default().trim().is_empty()
+            })
             .max()
     }
 
