@@ -15,6 +15,7 @@ mod budget;
 mod certify;
 mod control;
 mod facts;
+mod history;
 mod job;
 mod map;
 mod merge;

@@ -9,7 +9,8 @@ mod shapes;
 
 use sftprep_template::{Clock, LeafKind, Origin, Rendered, Request};
 
-use super::prepare::{Failure, Prepared, Worker, up_to};
+use super::history::up_to;
+use super::prepare::{Failure, Prepared, Worker};
 use super::recipe::{Recipe, Templates, compile, tokenizer_of};
 use crate::assets::{ModelAssets, choose_templates};
 use crate::config::{LabelConfig, PackConfig};
