@@ -133,8 +133,8 @@ fn quality_sets() {
     check(
         "quality/planted/sharegpt_roles.jsonl.gz",
         "sharegpt",
-        232,
-        18,
+        224,
+        26,
     );
     check(
         "quality/refusal/safety_tuned_first1000.jsonl.gz",
