@@ -48,6 +48,27 @@ pub(crate) fn load<'t>(t: &'t [u8], p: usize, tail: &'t mut Bytes) -> &'t Bytes 
     tail
 }
 
+/// What this processor can do.
+#[derive(Clone, Copy)]
+pub(crate) enum Features {
+    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Features {
+    pub(crate) fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
+            if bits && is_x86_feature_detected!("avx2") {
+                return Self::Avx2;
+            }
+        }
+        Self::Plain
+    }
+}
+
 /// A way to find the kinds of bytes.
 pub(crate) trait Look {
     fn kinds(bytes: &Bytes) -> Kinds;
@@ -130,7 +151,7 @@ mod x86 {
         #[allow(clippy::cast_ptr_alignment)] // the loads need none
         fn kinds(bytes: &Bytes) -> Kinds {
             // SAFETY: the loads read 64 of the 80 bytes; whoever uses this type has seen to it
-            // that the instructions are there (`Features` in run.rs).
+            // that the instructions are there (`Features`).
             unsafe {
                 let half = |i: usize| _mm256_loadu_si256(bytes.as_ptr().add(i).cast::<__m256i>());
                 let (a, b) = (half(0), half(32));

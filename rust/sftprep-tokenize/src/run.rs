@@ -6,7 +6,7 @@
 
 #![allow(clippy::many_single_char_names)] // positions in one text
 
-use crate::blocks::{BLOCK, Bytes, Look, Plain, Rules, load, starts};
+use crate::blocks::{BLOCK, Bytes, Features, Look, Plain, Rules, load, starts};
 use crate::cache::{INLINE, KEEP, Learned, SHORT, Table, bytes_of, hash, key_of};
 use crate::classes::classes;
 use crate::cut::{Cuts, char_len};
@@ -43,27 +43,6 @@ pub(crate) struct State {
     prefixed: Vec<u8>,
     /// The text goes on from another, so its first piece gets no dummy prefix.
     pub(crate) goes_on: bool,
-}
-
-/// What this processor can do.
-#[derive(Clone, Copy)]
-enum Features {
-    Plain,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-}
-
-impl Features {
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let bits = is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
-            if bits && is_x86_feature_detected!("avx2") {
-                return Self::Avx2;
-            }
-        }
-        Self::Plain
-    }
 }
 
 impl State {

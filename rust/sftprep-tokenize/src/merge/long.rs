@@ -10,7 +10,7 @@
 //! So where a window begins at a token boundary of the one before, and its first token is the one
 //! that stood there, all neighbours are proven.
 
-use super::{FEW, Few, Merger, Merges, NONE};
+use super::{FEW, Merger, Merges, NONE};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -23,6 +23,7 @@ pub(super) struct Scratch {
     ids: Vec<u32>,
     lens: Vec<u32>,
     runs: Vec<Run>,
+    window: Option<Box<Window>>,
 }
 
 /// Equal symbols side by side.
@@ -35,6 +36,9 @@ struct Run {
 
 /// More runs than this are not repetition.
 const MAX_RUNS: usize = 16;
+
+/// Sizes of windows in symbols: where one does not prove itself, a larger one is tried.
+const SIZES: [usize; 3] = [FEW, 256, 4096];
 
 /// Tokens at the end of a window that the next one merges again.
 const AGAIN: usize = 2;
@@ -81,25 +85,31 @@ impl Merger {
         let mut out_lens = std::mem::take(&mut self.long.lens);
         out.clear();
         out_lens.clear();
-        let mut window = Window::default();
-        // Where the window before ends that has been taken over, in symbols, and what comes then.
+        let mut window = self.long.window.take().unwrap_or_default();
+        window.size = 0;
+        // The token that stood where the window begins, merged with what was before it.
         let (mut at, mut next) = (0, None);
+        let mut level = 0;
         let done = loop {
-            window.merge(merges, &ids[at..], &lens[at..]);
-            let first = window.token(0);
-            if next.is_some_and(|next| next != first) {
-                break false;
-            }
-            let n = window.tokens;
-            if at + window.symbols == ids.len() {
-                window.append(n, &mut out, &mut out_lens);
+            window.merge(merges, &ids[at..], SIZES[level]);
+            let n = window.merger.ids.len();
+            let last = at + window.size == ids.len();
+            let proven = next.is_none_or(|next| next == window.token(0));
+            if proven && last {
+                window.append(n, &lens[at..], &mut out, &mut out_lens);
                 break true;
             }
-            if n <= AGAIN {
-                break false;
+            if !proven || n <= AGAIN {
+                level += 1;
+                if last || level == SIZES.len() {
+                    break false;
+                }
+                continue;
             }
             next = Some(window.token(n - AGAIN));
-            at += window.append(n - AGAIN, &mut out, &mut out_lens);
+            at += window.append(n - AGAIN, &lens[at..], &mut out, &mut out_lens);
+            // (Text that needs large windows is of one kind for long.)
+            level = level.min(1);
         };
         if done {
             (self.ids, self.long.ids) = (out, ids);
@@ -108,6 +118,7 @@ impl Merger {
             (self.ids, self.lens) = (ids, lens);
             (self.long.ids, self.long.lens) = (out, out_lens);
         }
+        self.long.window = Some(window);
         done
     }
 
@@ -250,59 +261,49 @@ fn merge_runs(runs: &mut Vec<Run>, merges: &Merges) -> Option<()> {
     }
 }
 
-/// A few symbols, merged.
-struct Window {
+/// Symbols, merged.
+#[derive(Default)]
+pub(super) struct Window {
     merger: Merger,
-    symbols: usize,
-    tokens: usize,
-    /// How many symbols each token is made of.
-    parts: [usize; FEW],
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self {
-            merger: Merger::default(),
-            symbols: 0,
-            tokens: 0,
-            parts: [0; FEW],
-        }
-    }
+    /// The symbols, of which runs of one kind give the same window again and again.
+    symbols: Vec<u32>,
+    size: usize,
 }
 
 impl Window {
-    /// Merges as many of the symbols as fit.
-    fn merge(&mut self, merges: &Merges, ids: &[u32], lens: &[u32]) {
-        let n = ids.len().min(FEW);
+    /// Merges as many of the symbols as the window takes. The lengths of tokens are in symbols.
+    fn merge(&mut self, merges: &Merges, ids: &[u32], size: usize) {
+        let ids = &ids[..ids.len().min(size)];
+        if self.size == ids.len() && self.symbols == ids {
+            return;
+        }
+        self.size = ids.len();
+        self.symbols.clear();
+        self.symbols.extend_from_slice(ids);
         self.merger.clear();
-        self.merger.ids.extend_from_slice(&ids[..n]);
-        self.merger.lens.resize(n, 1);
-        if n > 1 {
-            let mut few = Few::new();
-            for (i, w) in self.merger.ids.windows(2).enumerate() {
-                few.set(i, merges.get(w[0], w[1]));
-            }
-            self.merger.merge_few(merges, few);
-        }
-        self.symbols = n;
-        self.tokens = self.merger.ids.len();
-        let mut at = 0;
-        for (i, len) in self.merger.lens.iter_mut().enumerate() {
-            let parts = *len as usize;
-            self.parts[i] = parts;
-            *len = lens[at..at + parts].iter().sum();
-            at += parts;
+        self.merger.ids.extend_from_slice(ids);
+        self.merger.lens.resize(ids.len(), 1);
+        match ids.len() {
+            0 | 1 => {}
+            2..=FEW => self.merger.run_few(merges),
+            _ => self.merger.run_heap(merges),
         }
     }
 
-    fn token(&self, i: usize) -> (u32, usize) {
-        (self.merger.ids[i], self.parts[i])
+    fn token(&self, i: usize) -> (u32, u32) {
+        (self.merger.ids[i], self.merger.lens[i])
     }
 
-    /// Appends the first `n` tokens and tells how many symbols they are made of.
-    fn append(&self, n: usize, ids: &mut Vec<u32>, lens: &mut Vec<u32>) -> usize {
+    /// Appends the first `n` tokens and tells how many symbols they are made of; `bytes` are the
+    /// lengths of the symbols.
+    fn append(&self, n: usize, bytes: &[u32], ids: &mut Vec<u32>, lens: &mut Vec<u32>) -> usize {
         ids.extend_from_slice(&self.merger.ids[..n]);
-        lens.extend_from_slice(&self.merger.lens[..n]);
-        self.parts[..n].iter().sum()
+        let mut at = 0;
+        for parts in &self.merger.lens[..n] {
+            let end = at + *parts as usize;
+            lens.push(bytes[at..end].iter().sum());
+            at = end;
+        }
+        at
     }
 }
