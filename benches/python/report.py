@@ -119,9 +119,42 @@ def render_table(result: Result) -> str:
     return "\n".join([*lines, "", machine_line(result)])
 
 
+def tokenizers_table(result: Result) -> str:
+    """The comparison of tokenizer packages."""
+    names = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines = [
+        "### Tokenizing, one thread, MB of UTF-8 per CPU second",
+        "",
+        f"Medians of {result['rounds']} rounds (`tokenizers`: one). {names}.",
+        "",
+        "| tokenizer, corpus | engine | first 2 MB | cold | steady | hot | steady: sftprep's "
+        "multiple | load s | peak MB | documents that differ |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for cell, engines in result["cells"].items():
+        ours = engines.get("sftprep", {}).get("steady")
+        for engine, found in engines.items():
+            if "error" in found:
+                lines.append(
+                    f"| {cell} | {engine} | - | - | - | - | - | - | - | {found['error']} |"
+                )
+                continue
+            speeds = " | ".join(
+                f"{found[key]:.3g}" for key in ("first_2mb", "cold", "steady", "hot")
+            )
+            ratio = f"{ours / found['steady']:.2f}" if ours else "-"
+            documents = result["corpora"][cell.split("/")[1]]["documents"]
+            lines.append(
+                f"| {cell} | {engine} | {speeds} | {ratio} | {found['load_s']:.3f} "
+                f"| {found['rss_mb']:,.0f} | {found['differing']} of {documents:,} |"
+            )
+    return "\n".join([*lines, "", machine_line(result)])
+
+
 TABLES = {
     "compare_render": render_table,
     "compare_prepare": prepare_table,
+    "compare_tokenizers": tokenizers_table,
     "scaling": scaling_table,
 }
 

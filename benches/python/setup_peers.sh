@@ -16,6 +16,6 @@ fi
 "$folder/bin/python" -m pip install --quiet --upgrade pip
 "$folder/bin/python" -m pip install --quiet \
     "trl==1.16.0" "transformers==5.23.0" "datasets" "accelerate" "torch" \
-    "tiktoken" "pyarrow" "numpy" "tokenizers"
+    "tiktoken" "pyarrow" "numpy" "tokenizers" "fastokens" "gigatoken" "snaptokens"
 "$folder/bin/python" -c 'import trl, torch, tiktoken; print("peers: trl", trl.__version__, "torch", torch.__version__)'
 echo "peers: $folder/bin/python"

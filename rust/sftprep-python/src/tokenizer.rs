@@ -69,13 +69,16 @@ impl Tokenizer {
         threads: usize,
     ) -> PyResult<EncodingBatch> {
         let parts = detached(py, || self.encode_in_parts(&texts, threads))?;
-        let mut flat = Encoded::default();
         let mut row_starts = Vec::with_capacity(texts.len() + 1);
         row_starts.push(0_i64);
-        for (part, lengths) in parts {
-            for length in lengths {
-                row_starts.push(row_starts[row_starts.len() - 1] + length as i64);
-            }
+        let mut before = 0;
+        for (part, ends) in &parts {
+            row_starts.extend(ends.iter().map(|end| before + *end as i64));
+            before += part.ids.len() as i64;
+        }
+        let mut parts = parts.into_iter().map(|(part, _)| part);
+        let mut flat = parts.next().unwrap_or_default();
+        for part in parts {
             flat.ids.extend(part.ids);
             flat.offsets.extend(part.offsets);
         }
@@ -192,19 +195,17 @@ impl Tokenizer {
         })
     }
 
+    /// The tokens of texts end to end, and where those of each text end.
     fn encode_slice(&self, texts: &[PyBackedStr]) -> Result<(Encoded, Vec<usize>), Error> {
         let mut encoder = self.inner.encoder();
-        let (mut one, mut all) = (Encoded::default(), Encoded::default());
-        let mut lengths = Vec::with_capacity(texts.len());
+        let mut all = Encoded::default();
+        let mut ends = Vec::with_capacity(texts.len());
         for text in texts {
-            encoder
-                .encode(text, &mut one)
-                .map_err(|e| self.failed(&e))?;
-            all.ids.extend_from_slice(&one.ids);
-            all.offsets.extend_from_slice(&one.offsets);
-            lengths.push(one.ids.len());
+            let done = encoder.append(text, &mut all);
+            done.map_err(|e| self.failed(&e))?;
+            ends.push(all.ids.len());
         }
-        Ok((all, lengths))
+        Ok((all, ends))
     }
 }
 

@@ -80,6 +80,22 @@ impl<'t> Encoder<'t> {
         self.encode_accepting(text, &mut |_| true, out)
     }
 
+    /// Like [`Encoder::encode`], but keeps what `out` holds and appends to it. The spans of the new
+    /// tokens count from the beginning of `text`. For many texts in one pair of vectors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Encoder::encode`]; `out` then holds what it held before.
+    pub fn append(&mut self, text: &str, out: &mut Encoding) -> Result<(), TokenizerError> {
+        let held = out.ids.len();
+        let done = self.add(text, &mut |_| true, out);
+        if done.is_err() {
+            out.ids.truncate(held);
+            out.offsets.truncate(held);
+        }
+        done
+    }
+
     /// Like [`Encoder::encode`], but asks `accept` for every added token found in the text.
     ///
     /// A refused match is plain text: the text between accepted matches is tokenized as one piece.
@@ -96,6 +112,15 @@ impl<'t> Encoder<'t> {
         out: &mut Encoding,
     ) -> Result<(), TokenizerError> {
         out.clear();
+        self.add(text, accept, out)
+    }
+
+    fn add(
+        &mut self,
+        text: &str,
+        accept: &mut dyn FnMut(&AddedMatch) -> bool,
+        out: &mut Encoding,
+    ) -> Result<(), TokenizerError> {
         if u32::try_from(text.len()).is_err() {
             return Err(TokenizerError::new(
                 Code::TooLong,
@@ -154,7 +179,7 @@ impl<'t> Encoder<'t> {
     }
 }
 
-/// Encodes with a plan.
+/// Encodes with a plan; appends to `out`.
 pub(crate) fn encode_fast(
     plan: &Plan,
     state: &mut State,
@@ -162,7 +187,6 @@ pub(crate) fn encode_fast(
     accept: Accept<'_>,
     out: &mut Encoding,
 ) {
-    out.clear();
     let normal = !plan.nfc || is_nfc(text);
     let mut run = Run {
         plan,

@@ -274,6 +274,7 @@ fn compile(hf: &Hf, json: &[u8]) -> Result<Loaded, String> {
     let loaded = Plan::compile(json, &hf.added, hf.raw_patterns(), hf.normalized_patterns())?;
     let mut state = State::new();
     let mut encode = |text: &str, out: &mut crate::Encoding| {
+        out.clear();
         encode_fast(&loaded.plan, &mut state, text, &mut |_| true, out);
         Ok(())
     };

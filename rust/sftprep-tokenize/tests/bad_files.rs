@@ -1,6 +1,7 @@
 //! Broken and hostile tokenizer files end in a clear error.
 
 use sftprep_tokenize::Tokenizer;
+use std::fmt::Write;
 
 fn error(json: &str) -> (&'static str, String) {
     let e = Tokenizer::from_bytes("bad.json", json.as_bytes())
@@ -63,4 +64,50 @@ fn missing_files_are_named() {
         .unwrap();
     assert_eq!(e.code(), "tokenizer-read");
     assert!(e.to_string().contains("no/such/tokenizer.json"), "{e}");
+}
+
+/// A real file cut off anywhere, or with a byte changed, loads or ends in an error that names it.
+#[test]
+fn damaged_files_do_not_panic() {
+    let (mut vocab, mut merges) = (String::new(), String::new());
+    for i in 0..40u8 {
+        let (a, b) = (char::from(b'a' + i % 7), char::from(b'a' + i % 5));
+        let _ = write!(vocab, "\"{a}{b}{i}\":{},", 300 + u32::from(i));
+        let _ = write!(merges, "[\"{a}\",\"{b}\"],");
+    }
+    let model = format!(
+        r#"{{"type":"BPE","vocab":{{{vocab}"a":0}},"merges":[{merges}["a","a"]],"byte_fallback":true}}"#
+    );
+    let json = with_model(&model).into_bytes();
+    for at in 0..json.len() {
+        for bytes in [json[..at].to_vec(), {
+            let mut changed = json.clone();
+            changed[at] = b"\"[]{}:,0x\xFF"[at % 10];
+            changed
+        }] {
+            match Tokenizer::load("bad.json", bytes, None) {
+                Ok(t) => {
+                    let mut e = sftprep_tokenize::Encoding::default();
+                    let _ = t.encoder().encode("abcab abc", &mut e);
+                    let _ = t.decode(&[0, 300, 5000], false);
+                }
+                Err(e) => assert!(e.to_string().contains("bad.json"), "{e}"),
+            }
+        }
+    }
+}
+
+/// A hundred megabytes of merges: some seconds, and then a tokenizer or an error.
+#[test]
+fn a_hundred_megabytes_of_merges() {
+    let long = "x".repeat(500);
+    let merge = format!("[\"{long}\",\"b\"],");
+    let n = 100_000_000 / merge.len();
+    let model = format!(
+        r#"{{"type":"BPE","vocab":{{"{long}":0,"b":1,"{long}b":2}},"merges":[{}["b","b"]]}}"#,
+        merge.repeat(n)
+    );
+    let (code, message) = error(&with_model(&model));
+    assert_eq!(code, "tokenizer-model", "{message}");
+    assert!(message.len() < 2000, "{message}");
 }

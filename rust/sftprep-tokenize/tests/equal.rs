@@ -19,12 +19,46 @@ fn spans_are_token_bytes(t: &Tokenizer, e: &Encoding, text: &str) -> bool {
         })
 }
 
+/// Ids equal to those of `tokenizers`; spans that cover the text and, where no normalizer changed
+/// it, hold the bytes of their tokens.
+fn assert_equal(name: &str, pair: &(Tokenizer, tokenizers::Tokenizer), e: &Encoding, text: &str) {
+    let (ours, hf) = pair;
+    let expected = hf.encode_fast(text, false).unwrap();
+    assert_eq!(e.ids, expected.get_ids(), "{name}: {text:?}");
+    assert_cover(e, text);
+    if unicode_normalization_alignments::is_nfc(text) {
+        for (i, (&id, &[a, b])) in e.ids.iter().zip(&e.offsets).enumerate() {
+            let span = &text.as_bytes()[a as usize..b as usize];
+            let bytes = ours.token_bytes(id).expect("a token of the vocabulary");
+            // A dummy prefix covers nothing; a `▁` of the text is decoded as a space; an added
+            // token is its own text.
+            let spaced = String::from_utf8_lossy(span).replace('▁', " ");
+            let same = *bytes == *span
+                || bytes.strip_prefix(b" ") == Some(span)
+                || spaced.as_bytes() == &*bytes
+                || bytes.strip_prefix(b" ") == Some(spaced.as_bytes())
+                || ours.added_tokens().iter().any(|t| t.id == id)
+                || unknown_bar(span, &bytes, &e.offsets, i);
+            assert!(same, "{name}: {text:?} {id} {span:?} {bytes:?}");
+        }
+    }
+}
+
+/// A space whose `▁` is not in the vocabulary: three byte tokens, of which the first covers it.
+fn unknown_bar(span: &[u8], bytes: &[u8], offsets: &[[u32; 2]], i: usize) -> bool {
+    let place = "▁".as_bytes().iter().position(|b| bytes == [*b]);
+    place.is_some_and(|k| k <= i && (span == b" " || offsets[i][0] == offsets[i][1]))
+}
+
+/// Strings for each tokenizer: 100,000 where the data is required, else a sample.
+fn fuzz_strings() -> usize {
+    if support::whole() { 100_000 } else { 700 }
+}
+
 #[test]
 fn hard_strings_equal_tokenizers() {
-    for name in TOKENIZERS {
-        let Some((ours, hf)) = support::both(name) else {
-            return;
-        };
+    support::for_each_tokenizer(|name, pair| {
+        let ours = &pair.0;
         let added: Vec<String> = ours
             .added_tokens()
             .iter()
@@ -32,14 +66,56 @@ fn hard_strings_equal_tokenizers() {
             .take(40)
             .collect();
         let (mut encoder, mut e, mut rng) = (ours.encoder(), Encoding::default(), Rng::new(1));
-        for i in 0..700 {
+        for i in 0..fuzz_strings() {
             let text = hard_string(&mut rng, if i % 3 == 0 { &added } else { &[] });
             encoder.encode(&text, &mut e).unwrap();
-            let expected = hf.encode(text.as_str(), false).unwrap();
-            assert_eq!(e.ids, expected.get_ids(), "{name}: {text:?}");
-            assert_cover(&e, &text);
+            assert_equal(name, pair, &e, &text);
         }
-    }
+    });
+}
+
+/// Runs of one thing, and texts without spaces: what merging treats in ways of their own.
+#[test]
+fn long_runs_equal_tokenizers() {
+    let parts = [
+        "a", " ", "=", "1", "中", "中文", "é", "\n", "\t", "ab", "\u{301}", "🚀", "the", "aA",
+        "x ", "- ", "{}", "한",
+    ];
+    support::for_each_tokenizer(|name, pair| {
+        let (mut encoder, mut e, mut rng) = (pair.0.encoder(), Encoding::default(), Rng::new(5));
+        for part in parts {
+            for n in [17, 33, 64, 255, 1000, 5000] {
+                let mut text = part.repeat(n);
+                if n % 2 == 1 {
+                    text = format!("x{text}y {text}");
+                }
+                encoder.encode(&text, &mut e).unwrap();
+                assert_equal(name, pair, &e, &text);
+            }
+        }
+        for size in [40, 300, 3000, 20_000] {
+            let letters: String = (0..size)
+                .map(|_| (b'a' + rng.below(26) as u8) as char)
+                .collect();
+            let few: String = (0..size)
+                .map(|_| (b'a' + rng.below(2) as u8) as char)
+                .collect();
+            let words = [
+                "quick",
+                "brown",
+                "internationalization",
+                "fox",
+                "HTTP",
+                "don't",
+                "über",
+            ];
+            let words: String = (0..size / 6).map(|_| *rng.pick(&words)).collect();
+            for text in [letters, few, words] {
+                encoder.encode(&text, &mut e).unwrap();
+                assert_equal(name, pair, &e, &text);
+            }
+        }
+    });
 }
 
 #[test]
@@ -57,50 +133,31 @@ fn shared_tokenizers_have_fast_plans() {
 }
 
 /// Every row of the shared sets is a text here, and so is every string in it. A normal run takes
-/// a sample; with `SFTPREP_REQUIRE_DATA` it is all of them.
+/// a sample of the conversations; with `SFTPREP_REQUIRE_DATA` it is all of them, and all strings of
+/// the larger sets.
 #[test]
 fn real_texts_equal_tokenizers() {
-    let Some(folder) = support::data("sft") else {
+    if support::data("sft").is_none() {
         return;
-    };
-    let whole = std::env::var_os("SFTPREP_REQUIRE_DATA").is_some();
-    let mut texts = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|f| f.unwrap().path())
-        .collect();
-    files.sort();
-    for file in files
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-    {
-        for line in std::fs::read_to_string(file).unwrap().lines() {
-            support::strings_of(&serde_json::from_str(line).unwrap(), &mut texts);
-            texts.push(line.to_owned());
-        }
     }
-    if let Some(list) = support::data("hostile/naughty_strings/blns.json") {
-        let json = std::fs::read_to_string(list).unwrap();
-        support::strings_of(&serde_json::from_str(&json).unwrap(), &mut texts);
-    }
-    let (mut rng, mut e) = (Rng::new(3), Encoding::default());
-    for name in TOKENIZERS {
-        let Some((ours, hf)) = support::both(name) else {
-            return;
-        };
-        let mut encoder = ours.encoder();
-        let mut budget = if whole { usize::MAX } else { 60_000 };
+    let texts = support::texts(support::whole());
+    support::for_each_tokenizer(|name, pair| {
+        let (mut rng, mut e) = (Rng::new(3), Encoding::default());
+        let mut encoder = pair.0.encoder();
+        let mut budget = if support::whole() { usize::MAX } else { 60_000 };
         let mut at = 0;
         while at < texts.len() && budget > 0 {
-            let text = if whole { &texts[at] } else { rng.pick(&texts) };
+            let text = if support::whole() {
+                &texts[at]
+            } else {
+                rng.pick(&texts)
+            };
             at += 1;
             budget = budget.saturating_sub(text.len());
             encoder.encode(text, &mut e).unwrap();
-            let expected = hf.encode_fast(text.as_str(), false).unwrap();
-            assert_eq!(e.ids, expected.get_ids(), "{name}: {text:?}");
-            assert_cover(&e, text);
+            assert_equal(name, pair, &e, text);
         }
-    }
+    });
 }
 
 #[test]

@@ -225,3 +225,73 @@ fn kept_plans_are_used_and_doubtful_ones_are_not() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// A small byte-level tokenizer of random merges in a random order: rules may come before those
+/// that make their parts, make a token in several ways, and stand twice.
+fn random_tokenizer(rng: &mut Rng, ignore_merges: bool) -> Value {
+    let mut alphabet: Vec<char> = (33..=126u8).map(char::from).collect();
+    alphabet.extend((0xA1..=0xAC).chain(0xAE..=0xFF).filter_map(char::from_u32));
+    alphabet.extend((0x100..0x100 + 68).filter_map(char::from_u32));
+    let mut tokens: Vec<String> = alphabet.iter().map(ToString::to_string).collect();
+    let few = ["a", "b", "c", "Ġ", "ä", "¸", "Ń", "1"];
+    let mut pool: Vec<String> = few.iter().map(ToString::to_string).collect();
+    let mut merges = Vec::new();
+    for _ in 0..3 + rng.below(60) {
+        let (a, b) = (rng.pick(&pool).clone(), rng.pick(&pool).clone());
+        let joined = format!("{a}{b}");
+        if joined.chars().count() > 24 {
+            continue;
+        }
+        if !tokens.contains(&joined) {
+            tokens.push(joined.clone());
+            pool.push(joined);
+        }
+        let at = if rng.below(3) == 0 {
+            rng.below(merges.len() + 1)
+        } else {
+            merges.len()
+        };
+        merges.insert(at, json!([a, b]));
+    }
+    let vocab: serde_json::Map<String, Value> = tokens
+        .iter()
+        .enumerate()
+        .map(|(i, t)| (t.clone(), json!(i)))
+        .collect();
+    json!({"version": "1.0", "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": byte_level(CL100K),
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges, "ignore_merges": ignore_merges}})
+}
+
+/// Cuts, caches and every way of merging, on vocabularies of no order at all.
+#[test]
+fn random_vocabularies() {
+    let mut rng = Rng::new(11);
+    let mut fast = 0;
+    for round in 0..if support::whole() { 2000 } else { 60 } {
+        let file = serde_json::to_vec(&random_tokenizer(&mut rng, round % 4 == 0)).unwrap();
+        let ours = Tokenizer::load("random", file.clone(), None).unwrap();
+        let hf = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+        fast += usize::from(matches!(ours.engine(), EngineReport::Fast { .. }));
+        let (mut encoder, mut e) = (ours.encoder(), Encoding::default());
+        for _ in 0..60 {
+            let mut text = String::new();
+            for _ in 0..=rng.below(6) {
+                let part = *rng.pick(&["a", "b", "c", "ab", " ", "1", "中", "丏", "ca", "bc a"]);
+                let n = *rng.pick(&[1, 1, 2, 3, 7, 40, 300]);
+                text += &part.repeat(n);
+            }
+            encoder.encode(&text, &mut e).unwrap();
+            let expected = hf.encode_fast(text.as_str(), false).unwrap();
+            assert_eq!(
+                e.ids,
+                expected.get_ids(),
+                "{text:?} {}",
+                String::from_utf8_lossy(&file)
+            );
+            assert_cover(&e, &text);
+        }
+    }
+    assert!(fast > 0);
+}

@@ -2,8 +2,11 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // each test binary uses its part
 
 use sftprep_tokenize::Tokenizer;
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 /// Folders of `tokenizers/` in the shared data.
@@ -61,6 +64,87 @@ pub fn both(name: &str) -> Option<&'static (Tokenizer, tokenizers::Tokenizer)> {
     )));
     loaded.insert(name.to_owned(), pair);
     Some(pair)
+}
+
+/// Whether all of the data is to be run, not a sample.
+pub fn whole() -> bool {
+    std::env::var_os("SFTPREP_REQUIRE_DATA").is_some()
+}
+
+/// Runs a check with every tokenizer that is there, on all cores.
+pub fn for_each_tokenizer(
+    check: impl Fn(&str, &'static (Tokenizer, tokenizers::Tokenizer)) + Sync,
+) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(name) = TOKENIZERS.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(pair) = both(name) {
+                check(name, pair);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+}
+
+/// The distinct texts of the shared sets: of those that are not packed, or of all.
+pub fn texts(all: bool) -> Vec<String> {
+    let mut texts = BTreeSet::new();
+    for folder in ["sft", "bench", "quality"] {
+        let Some(folder) = data(folder) else { continue };
+        for file in files(&folder) {
+            let rows = folder.ends_with("sft");
+            let packed = file.extension().is_some_and(|e| e == "gz");
+            let lines = file
+                .with_extension("")
+                .extension()
+                .is_some_and(|e| e == "jsonl");
+            let text = if file.extension().is_some_and(|e| e == "jsonl") && (rows || all) {
+                std::fs::read_to_string(&file).unwrap()
+            } else if packed && lines && all {
+                let mut text = String::new();
+                let packed = std::fs::File::open(&file).unwrap();
+                let read = flate2::read::GzDecoder::new(packed).read_to_string(&mut text);
+                read.unwrap();
+                text
+            } else {
+                continue;
+            };
+            for line in text.lines() {
+                let mut strings = Vec::new();
+                strings_of(&serde_json::from_str(line).unwrap(), &mut strings);
+                texts.extend(strings);
+                if rows {
+                    texts.insert(line.to_owned());
+                }
+            }
+        }
+    }
+    if let Some(list) = data("hostile/naughty_strings/blns.json") {
+        let json = std::fs::read_to_string(list).unwrap();
+        let mut strings = Vec::new();
+        strings_of(&serde_json::from_str(&json).unwrap(), &mut strings);
+        texts.extend(strings);
+    }
+    texts.into_iter().collect()
+}
+
+/// All files below a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    let mut found: Vec<PathBuf> = entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 /// A small fast generator of numbers (xorshift64*); the same seed gives the same strings.
