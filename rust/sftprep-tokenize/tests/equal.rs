@@ -1,5 +1,7 @@
 //! Ids equal to those of `tokenizers`, spans that cover the text and decode to their tokens.
 
+#![allow(clippy::unwrap_used)] // a test
+
 mod support;
 
 use sftprep_tokenize::{Encoding, EngineReport, Tokenizer};
