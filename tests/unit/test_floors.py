@@ -15,6 +15,7 @@ FLOORS = (
     {"config", "columns", "hub", "progress", "totals"},
     {"dataset"},
     {"api", "add_tokens", "inspect", "quality", "train"},
+    {"page"},
     {"cli"},
 )
 # The trainer's own floors.

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sftprep.cli.options import add_color_argument, wants_color, whole
+
+if TYPE_CHECKING:
+    from sftprep._core import Tokenizer
+    from sftprep.dataset import ShardDataset
 
 SUMMARY = "show packed rows: documents, span kinds, and what is trained"
 
@@ -14,6 +20,7 @@ examples:
   sftprep inspect packs/
   sftprep inspect packs/ --row 17 --document 2
   sftprep inspect packs/ --row 0 --color always | less -R
+  sftprep inspect packs/ --count 20 --html packs.html
 """
 
 
@@ -33,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tokenizer",
         metavar="NAME",
         help="tokenizer to read the ids with (default: the copy in the output folder)",
+    )
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write the rows as one page for a browser, which needs no network",
     )
     add_color_argument(parser)
     parser.add_argument(
@@ -58,6 +70,8 @@ def run(options: argparse.Namespace) -> int:
         )
     name = str(own) if options.tokenizer is None else hub.resolve(options.tokenizer)
     tokenizer = _core.Tokenizer.from_file(name)
+    if options.html is not None:
+        return _write(options, rows, tokenizer)
     color = wants_color(options)
     width = options.width or shutil.get_terminal_size().columns
     try:
@@ -71,4 +85,28 @@ def run(options: argparse.Namespace) -> int:
     except IndexError as error:
         raise ConfigError(f"there is no {error}", field="--row") from error
     print(legend(color))
+    return 0
+
+
+def _write(options: argparse.Namespace, rows: ShardDataset, tokenizer: Tokenizer) -> int:
+    """Writes the page."""
+    from sftprep.errors import ConfigError, OutputError
+    from sftprep.page import page
+    from sftprep.totals import counted
+
+    if options.document is not None:
+        raise ConfigError("a page shows whole rows", field="--document")
+    last = min(options.row + options.count, len(rows))
+    try:
+        rows[options.row]
+    except IndexError as error:
+        raise ConfigError(f"there is no {error}", field="--row") from error
+    try:
+        with Path(options.html).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(page(rows, tokenizer, range(options.row, last)))
+    except OSError as error:
+        raise OutputError(
+            f"the page cannot be written: {error.strerror}", path=options.html
+        ) from error
+    print(f"wrote {options.html}: {counted(last - options.row, 'row')}")
     return 0

@@ -332,3 +332,14 @@ fn shifted(m: &AddedMatch, by: u32) -> AddedMatch {
         span_end: m.span_end + by,
     }
 }
+
+/// Appends tokens that follow one another from `start`.
+pub(crate) fn append(ids: &[u32], lens: &[u32], start: usize, out: &mut Encoding) {
+    out.ids.extend_from_slice(ids);
+    let mut at = start as u32;
+    out.offsets.extend(lens.iter().map(|&len| {
+        let span = [at, at + len];
+        at += len;
+        span
+    }));
+}

@@ -10,7 +10,7 @@ use crate::blocks::{BLOCK, Bytes, Features, Look, Plain, Rules, load, starts};
 use crate::cache::{INLINE, KEEP, Learned, SHORT, Table, bytes_of, hash, key_of};
 use crate::classes::classes;
 use crate::cut::{Cuts, char_len};
-use crate::encoder::Encoding;
+use crate::encoder::{Encoding, append};
 use crate::merge::Merger;
 use crate::plan::{Family, Plan, Prefix};
 use crate::split::Split;
@@ -41,7 +41,7 @@ pub(crate) struct State {
     ids: Vec<u32>,
     lens: Vec<u32>,
     prefixed: Vec<u8>,
-    /// The text goes on from another, so its first piece gets no dummy prefix.
+    /// The text goes on from another: no dummy prefix at its start.
     pub(crate) goes_on: bool,
 }
 
@@ -472,15 +472,4 @@ fn fill<L: Look>(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], mut 
 #[target_feature(enable = "avx2,bmi1,bmi2")]
 fn fill_avx2(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], p: usize) -> usize {
     fill::<crate::blocks::Avx2>(batch, table, rules, t, p)
-}
-
-/// Appends tokens that follow one another from `start`.
-fn append(ids: &[u32], lens: &[u32], start: usize, out: &mut Encoding) {
-    out.ids.extend_from_slice(ids);
-    let mut at = start as u32;
-    out.offsets.extend(lens.iter().map(|&len| {
-        let span = [at, at + len];
-        at += len;
-        span
-    }));
 }

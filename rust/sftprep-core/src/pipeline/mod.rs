@@ -21,6 +21,7 @@ mod map;
 mod merge;
 mod phases;
 mod prepare;
+mod raw;
 mod recipe;
 mod repack;
 mod report;

@@ -11,11 +11,12 @@ use sftprep_tokenize::{AddedMatch, Encoder, Encoding, TokenizerError};
 
 use super::boundary::{Accept, differs, encode_cut};
 use super::history::{depends_on_what_follows, up_to};
+use super::raw::{RawText, accepts_raw};
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
 use crate::config::{AppendEos, Boundary, History, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
-use crate::label::{ByteSpan, TokenClass, label_tokens, method_name, raw_tokens};
+use crate::label::{ByteSpan, label_tokens, method_name, raw_tokens};
 use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, TokenTargets};
 
 /// A row, prepared, or one of the samples that it became.
@@ -413,43 +414,6 @@ fn top_level(paths: &[String]) -> Vec<String> {
     let mut names: Vec<String> = paths.iter().map(name).collect();
     names.dedup();
     names
-}
-
-/// Raw text with its spans.
-#[derive(Default)]
-struct RawText {
-    text: String,
-    spans: Vec<ByteSpan>,
-}
-
-impl RawText {
-    fn push(&mut self, text: &str, kind: SpanKind, trained: bool) {
-        let start = self.text.len() as u32;
-        self.text.push_str(text);
-        let end = self.text.len() as u32;
-        if end > start {
-            let message = NO_MESSAGE;
-            self.spans.push(ByteSpan {
-                start,
-                end,
-                kind,
-                message,
-                trained,
-                weight: 1.0,
-            });
-        }
-    }
-}
-
-/// Without a template only the appended eos is a control token; tags may stand in what is trained.
-fn accepts_raw(class: TokenClass, found: &AddedMatch, spans: &[ByteSpan]) -> bool {
-    let inside = |span: &&ByteSpan| span.start <= found.start && found.end <= span.end;
-    let kind = spans.iter().find(inside).map(|span| span.kind);
-    match class {
-        TokenClass::Plain => true,
-        TokenClass::Tag => kind.is_some_and(|kind| kind != SpanKind::User),
-        TokenClass::Control => kind == Some(SpanKind::Stop),
-    }
 }
 
 fn merged(global: &Map, own: &Map) -> Map {
