@@ -484,6 +484,15 @@ def audit(path: str | PathLike[str]) -> str:
         ShardError: if the folder holds no readable dataset.
     """
 
+def parity(path: str | PathLike[str], inputs: Sequence[str] | None = None) -> str:
+    """Holds the ids before every trained turn against those of its prompt; returns what was found
+    as JSON.
+
+    Raises:
+        ShardError: if the folder holds no readable dataset.
+        SourceError: if one of ``inputs`` is not there.
+    """
+
 def explain(
     path: str | PathLike[str],
     row: int,

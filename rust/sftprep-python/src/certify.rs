@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use sftprep_core::audit::audit as audit_dataset;
+use sftprep_core::audit::{audit as audit_dataset, parity as audit_parity};
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error};
 use sftprep_core::explain::{Explanation, explain as explain_token, explain_with};
@@ -60,4 +60,17 @@ pub(crate) fn explain(
         let all: Vec<Explanation> = (0..tokens).map(each).collect::<Result<_, Error>>()?;
         to_json(&all)
     })
+}
+
+/// Holds the ids before every trained turn against those of its prompt; returns what was found as
+/// JSON.
+#[pyfunction]
+#[pyo3(signature = (path, inputs = None))]
+pub(crate) fn parity(
+    py: Python<'_>,
+    path: PathBuf,
+    inputs: Option<Vec<String>>,
+) -> PyResult<String> {
+    let inputs = inputs.unwrap_or_default();
+    interruptible(py, |check| to_json(&audit_parity(&path, &inputs, check)?))
 }

@@ -31,7 +31,7 @@ mod _core {
     use crate::catalog::{check_config, codes, default_config, provoke};
 
     #[pymodule_export]
-    use crate::certify::{audit, check_template, explain};
+    use crate::certify::{audit, check_template, explain, parity};
 
     #[pymodule_export]
     use crate::encoder::{EncodedRow, Encoder};

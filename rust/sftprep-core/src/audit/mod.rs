@@ -6,6 +6,7 @@
 //! shapes that certificates are made of, not from the rows under audit.
 
 mod expect;
+mod parity;
 mod row;
 mod turns;
 
@@ -20,6 +21,8 @@ use crate::replay;
 use crate::shard::{Manifest, ShardReader};
 
 use expect::Expected;
+
+pub use parity::{Cause, Disparity, ParityReport, parity};
 
 /// Findings that are listed; all are counted.
 const MAX_LISTED: usize = 100;

@@ -73,9 +73,9 @@ impl From<Reject> for Failure {
 
 /// Prepares rows; one per thread.
 pub struct Worker<'r> {
-    recipe: &'r Recipe,
+    pub(super) recipe: &'r Recipe,
     encoder: Encoder<'r>,
-    encoding: Encoding,
+    pub(super) encoding: Encoding,
     scratch: Encoding,
     default: Option<Session<'r>>,
     tool_use: Option<Session<'r>>,
@@ -223,6 +223,15 @@ impl<'r> Worker<'r> {
 
     /// Renders a conversation and proves the spans of its turns.
     pub(super) fn render(&mut self, conversation: &Conversation) -> Result<Labelled, Failure> {
+        self.render_to(conversation, false)
+    }
+
+    /// The same, with or without the generation prompt.
+    pub(super) fn render_to(
+        &mut self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<Labelled, Failure> {
         let templates = self
             .recipe
             .templates
@@ -243,7 +252,7 @@ impl<'r> Worker<'r> {
             messages: &conversation.messages,
             tools: conversation.tools.as_deref(),
             documents: conversation.documents.as_deref(),
-            add_generation_prompt: false,
+            add_generation_prompt,
             special_tokens: &self.recipe.special_tokens,
             kwargs: &kwargs,
             clock: self.recipe.clock,
@@ -314,7 +323,7 @@ impl<'r> Worker<'r> {
     /// Tokenizes. `starts` are the turns to train with the byte at which each begins. Returns
     /// whether text of the row was kept from becoming a control token, and the turns before which
     /// an engine that serves the model has other ids than Hugging Face.
-    fn encode(
+    pub(super) fn encode(
         &mut self,
         text: &str,
         starts: &[(u32, u32)],
