@@ -1,6 +1,7 @@
 //! What an engine that serves the model is given: the messages so far and the generation prompt.
 
-use super::prepare::{Failure, Worker, up_to};
+use super::history::up_to;
+use super::prepare::{Failure, Worker};
 use crate::types::Conversation;
 
 /// A prompt, rendered and tokenized.
