@@ -1,9 +1,9 @@
-"""Makes reading questions as JSON Lines: who of two has what, or is where.
+"""Makes reading questions as JSON Lines: who has what, is where, or likes to do what.
 
     make_questions.py OUT.jsonl [--count 4500] [--seed 0] [--skip OTHER.jsonl]
 
-Every question names two people and what they have or where they are, and asks for one of them. The
-answer is a whole sentence. Rows of OTHER are not made again, so that they can be held out.
+Every question names two people and says one thing of each, of different kinds, and asks for one of
+the two. The answer is a whole sentence. Rows of OTHER are not made again: they can be held out.
 """
 
 from __future__ import annotations
@@ -50,24 +50,25 @@ THINGS = [
     "apple",
 ]
 PLACES = ["park", "house", "garden", "shop", "school", "kitchen", "forest", "beach"]
+DEEDS = ["run", "jump", "sing", "play", "swim", "read", "draw", "dance"]
+# What is said of somebody, and how it is asked for from both ends.
+KINDS = (
+    ("{who} has the {what}.", "Who has the {what}?", "What does {who} have?", THINGS),
+    ("{who} is in the {what}.", "Who is in the {what}?", "Where is {who}?", PLACES),
+    ("{who} likes to {what}.", "Who likes to {what}?", "What does {who} like?", DEEDS),
+)
 
 
 def question(dice: random.Random) -> tuple[str, str]:
     """A text with a question, and its answer."""
-    a, b = dice.sample(PEOPLE, 2)
-    if dice.random() < 0.6:
-        x, y = dice.sample(THINGS, 2)
-        facts = [f"{a} has the {x}.", f"{b} has the {y}."]
-        who, what = dice.choice([(a, x), (b, y)])
-        asked = dice.choice([f"Who has the {what}?", f"What does {who} have?"])
-        answer = f"{who} has the {what}."
-    else:
-        x, y = dice.sample(PLACES, 2)
-        facts = [f"{a} is in the {x}.", f"{b} is in the {y}."]
-        who, where = dice.choice([(a, x), (b, y)])
-        asked = dice.choice([f"Who is in the {where}?", f"Where is {who}?"])
-        answer = f"{who} is in the {where}."
-    return f"{facts[0]} {facts[1]} {asked}", answer
+    said = []
+    for who, (fact, *asked, words) in zip(
+        dice.sample(PEOPLE, 2), dice.sample(KINDS, 2), strict=True
+    ):
+        values = {"who": who, "what": dice.choice(words)}
+        said.append((fact.format(**values), dice.choice(asked).format(**values)))
+    answer, asked_for = dice.choice(said)
+    return " ".join([said[0][0], said[1][0], asked_for]), answer
 
 
 def make(count: int, seed: int, taken: set[str]) -> list[tuple[str, str]]:

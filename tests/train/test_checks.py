@@ -128,6 +128,31 @@ def test_attention_that_the_hook_cannot_do_is_refused(
         run(options, random_init=str(path))
 
 
+def test_compiled_blocks_have_no_breaks_where_the_kernel_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on CUDA, with a stand-in for the kernel that only CUDA has."""
+    from sftprep.train import attention
+
+    def kernel(q: Any, k: Any, v: Any, borders: Any, *_: Any, window_size: Any, **__: Any) -> Any:
+        assert window_size == (15, 0)
+        return q + (k + v).repeat_interleave(2, 1) + borders.sum()
+
+    monkeypatch.setattr(attention, "varlen_attn", kernel)
+    monkeypatch.setattr(attention, "uses_varlen", lambda _: True)
+
+    def block(q: Any, k: Any, v: Any, borders: Any) -> Any:
+        more = {"cu_seq_lens_q": borders, "max_length_q": 9, "sliding_window": 16, "scaling": 1.0}
+        return attention.attend(torch.nn.Identity(), q, k, v, **more)[0]
+
+    compiled = torch.compile(block, backend="eager", fullgraph=True)
+    for end in (5, 7):
+        q, k, v = torch.randn(1, 4, 9, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+        borders = torch.tensor([0, end, 9], dtype=torch.int32)
+        expected = (q + (k + v).repeat_interleave(2, 1)).transpose(1, 2) + end + 9
+        torch.testing.assert_close(compiled(q, k, v, borders), expected)
+
+
 def test_rows_are_compared_with_their_source(shards: Path, tmp_path: Path) -> None:
     rows, source = ShardDataset(shards), shards.parent / "one.jsonl"
     number = next(n for n in range(len(rows)) if {d.source for d in rows.documents(n)} == {"one"})

@@ -7,17 +7,13 @@ attended on its own. No mask is ever built.
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.varlen import varlen_attn
 
 from sftprep.errors import TrainError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAME = "sftprep_packed"
 
@@ -84,9 +80,10 @@ def attend(
     if uses_varlen(query):
         # (T, heads, width)
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-        out = _varlen()(
+        out = varlen_attn(
             q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
             scale=scaling, window_size=(sliding_window - 1 if sliding_window else -1, 0),
+            enable_gqa=True,
         )  # fmt: skip
         return out[None], None
     return _per_document(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
@@ -95,15 +92,6 @@ def attend(
 def uses_varlen(query: torch.Tensor) -> bool:
     """Whether the variable-length kernel takes such a tensor."""
     return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
-
-
-@cache
-def _varlen() -> Callable[..., torch.Tensor]:
-    from torch.nn.attention.varlen import varlen_attn
-
-    if "enable_gqa" in inspect.signature(varlen_attn).parameters:
-        return lambda *args, **kwargs: varlen_attn(*args, enable_gqa=True, **kwargs)
-    return varlen_attn  # type: ignore[no-any-return]
 
 
 @torch.compiler.disable

@@ -256,7 +256,7 @@ class Loader:
 
     def __init__(self, stager: Stager, batches: Iterator[list[int]]) -> None:
         self._queue: queue.Queue[Micro | BaseException | None] = queue.Queue(_RING - 1)
-        self._closed = threading.Event()
+        self._closed, self.started = threading.Event(), time.perf_counter()
         self.waited = 0.0
         """Seconds that the training loop has waited for data."""
         self._stages: list[tuple[Any, Any]] = []

@@ -100,7 +100,8 @@ class Run:
         self.order = Order(shards, config.seed, config.rows_per_step, total)
         if self.order.steps == 0:
             raise ConfigError(f"{config.epochs} epochs are no whole row", field="--epochs")
-        model = load(config, shards.manifest, stored(config, ranks.device))
+        dtype = stored(config, ranks.device)
+        model = load(config, shards.manifest, dtype, str(ranks.device))
         self.vocab_size = model.get_input_embeddings().num_embeddings
         self.flops = Flops.of(model, config, ranks.device)
         self.trainee = prepare(model, config, ranks)
