@@ -207,19 +207,3 @@ def test_weights_of_spans_count(
         run(options, shards=str(out), out=str(tmp_path / f"run-{weight}"), steps=1, rows_per_step=1)
         losses[weight] = steps_of(tmp_path / f"run-{weight}")[0]["loss"]
     assert losses[0.5] < losses[1.0]
-
-
-def test_compiled_blocks_train_the_same(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from train.helpers import steps_of
-
-    def whole(self: Any, **more: Any) -> None:  # traced as always; no C++ compiler is needed
-        compiled(self, backend="aot_eager", **more)
-
-    compiled = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", whole)
-    for how in ("no", "yes"):
-        run(options, out=str(tmp_path / how), compile=how, steps=3)
-    losses = [[line["loss"] for line in steps_of(tmp_path / how)] for how in ("no", "yes")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-12)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -45,10 +44,10 @@ def test_a_real_model_learns_to_answer(data: Path, tmp_path: Path) -> None:
         pytest.skip(f"no model at {base}")
     make = [sys.executable, str(ROOT / "examples" / "make_questions.py")]
     held_out, questions = tmp_path / "held-out.jsonl", tmp_path / "questions.jsonl"
-    subprocess.run([*make, held_out, "--count", "60", "--seed", "1"], check=True, timeout=60)
-    subprocess.run([*make, questions, "--skip", held_out], check=True, timeout=60)
+    subprocess.run([*make, str(held_out), "--count", "60", "--seed", "1"], check=True, timeout=60)
+    subprocess.run([*make, str(questions), "--skip", str(held_out)], check=True, timeout=60)
     add_tokens(
-        base, tmp_path / "tokenizer", tokens=["<|im_start|>", "<|im_end|>"], eos="<|im_end|>",
+        str(base), tmp_path / "tokenizer", tokens=["<|im_start|>", "<|im_end|>"], eos="<|im_end|>",
         chat_template=sftprep._core.builtin_template("chatml"),
     )  # fmt: skip
     sftprep.pack(questions, out=tmp_path / "packs", tokenizer=tmp_path / "tokenizer", max_len=512)
