@@ -14,7 +14,7 @@ FLOORS = (
     {"_core"},
     {"config", "columns", "hub", "progress", "totals"},
     {"dataset"},
-    {"api", "add_tokens", "inspect", "quality", "train"},
+    {"api", "add_tokens", "export", "inspect", "quality", "train"},
     {"page"},
     {"cli"},
 )
