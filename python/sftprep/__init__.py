@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         TrainError,
     )
     from sftprep.progress import Progress
-    from sftprep.quality import StageReport, dedup
+    from sftprep.quality import StageReport, decontaminate, dedup
 
 __all__ = [
     "IGNORE_INDEX",
@@ -87,6 +87,7 @@ __all__ = [
     "TracedText",
     "TrainError",
     "__version__",
+    "decontaminate",
     "dedup",
     "go_on",
     "pack",
@@ -119,6 +120,7 @@ _HOME = {
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",
     "StageReport": "sftprep.quality",
+    "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",
 }

@@ -479,6 +479,16 @@ def dedup(config: str) -> str:
         OutputError: if the kept rows cannot be written.
     """
 
+def decontaminate(config: str) -> str:
+    """Leaves out rows with test items under options given as JSON; returns the report as JSON.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if a file is missing, unreadable or damaged.
+        FormatError: if a row of a test set cannot be read.
+        OutputError: if the kept rows cannot be written.
+    """
+
 def audit(path: str | PathLike[str]) -> str:
     """Audits the masks of a dataset; returns what was found as JSON.
 

@@ -1,4 +1,4 @@
-"""Which rows go on: duplicates, each stage with a ledger in which nothing vanishes.
+"""Which rows go on: duplicates, leaked test items; stages with a ledger in which nothing vanishes.
 
 ```python
 import sftprep
@@ -68,6 +68,8 @@ class StageReport:
     partner_source, partner_line, text, partner_text, detail``."""
     method: str
     """How they were searched: ``exact`` or ``sketch``."""
+    items: int | None
+    """Test items that rows were searched for; ``None`` where there are none."""
     out: str | None
     """Where the kept rows are; ``None`` after a dry run."""
     ledger: str | None
@@ -133,6 +135,58 @@ def dedup(
     return StageReport.from_json(_core.dedup(json.dumps(config)))
 
 
+def decontaminate(
+    inputs: Inputs,
+    *,
+    against: Inputs,
+    out: PathLike | None = None,
+    containment: float = 0.5,
+    ngram: int = 5,
+    common: int = 50,
+    field: Field = "all",
+    against_field: Field = "prompt",
+    against_format: Format = "auto",
+    against_map: Mapping[str, str] | None = None,
+    dry_run: bool = False,
+    **options: Unpack[RowOptions],
+) -> StageReport:
+    """Leaves out rows that contain an item of a test set, and says which item and where.
+
+    A row goes if it has at least ``containment`` of an item's word n-grams. N-grams of more than
+    ``common`` rows (instructions, boilerplate) do not count.
+
+    Args:
+        inputs: One path or several; a mapping names them. Standard input cannot be read twice.
+        against: Test sets, in any format that inputs may have.
+        out: File for the rows that stay, ``.jsonl``; the ledger goes beside it.
+        containment: Least share of an item's n-grams, 0 to 1. At least three n-grams have to be
+            shared whatever it is, or all that the item has.
+        ngram: Words of an n-gram. A shorter item is found only where it makes up a line.
+        common: N-grams of more than so many rows do not count; 0: all count.
+        field: What of a row is searched.
+        against_field: What of a test row is searched for: its prompt, its answer, or both.
+        against_format: Format of the test sets.
+        against_map: Column mapping of the test sets, such as ``{"text": "question"}``.
+        dry_run: Decide and report, write nothing.
+        **options: How rows are read, and ``overwrite``.
+
+    Returns:
+        What stays, what goes and why; a partner is a row of a test set.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if a file is missing, unreadable, damaged, or changes meanwhile.
+        FormatError: if a row of a test set cannot be read.
+        OutputError: if the output exists or cannot be written.
+        RejectBudgetExceeded: if too many rows are no JSON objects.
+    """
+    config = _config(inputs, out, dry_run, options)
+    config |= {"against": _paths(against), "against_field": against_field}
+    config |= {"against_format": against_format, "against_map": dict(against_map or {})}
+    config |= {"containment": containment, "ngram": ngram, "common": common, "field": field}
+    return StageReport.from_json(_core.decontaminate(json.dumps(config)))
+
+
 def _config(
     inputs: Inputs, out: PathLike | None, dry_run: bool, options: RowOptions
 ) -> dict[str, Any]:
@@ -158,6 +212,8 @@ def _paths(inputs: Inputs) -> list[str]:
 def summary(report: StageReport) -> list[str]:
     """The report for people."""
     lines = [f"{each['name']}: {each['format']} ({each['evidence']})" for each in report.sources]
+    if report.items is not None:
+        lines.append(f"searched for {report.items:,} test items")
     lines += ["", *_counts(report)]
     if report.not_compared:
         lines.append("kept without comparison (they do not fit their format):")

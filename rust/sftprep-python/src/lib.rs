@@ -43,7 +43,7 @@ mod _core {
     use crate::plan::{PackPlan, plan_packs};
 
     #[pymodule_export]
-    use crate::quality::dedup;
+    use crate::quality::{decontaminate, dedup};
 
     #[pymodule_export]
     use crate::rows::{InputRow, RowReader};

@@ -2,7 +2,8 @@
 //!
 //! Stand-alone: texts in, decisions out. [`Shingler`] makes a [`Document`] of a text; [`dedup()`]
 //! says which documents go and because of which other one; [`SketchedDedup`] does so where the
-//! documents do not fit into memory. [`similar_pairs`] is the join below both.
+//! documents do not fit into memory. [`similar_pairs`] is the join below both. [`TestItems`] finds
+//! items of test sets in documents, with the places where they are.
 //!
 //! ```
 //! use sftprep_quality::{DedupRules, Fate, Shingler, dedup};
@@ -15,12 +16,14 @@
 //! assert_eq!(kept, 2);
 //! ```
 
+mod decontaminate;
 mod dedup;
 mod document;
 mod join;
 mod minhash;
 mod words;
 
+pub use decontaminate::{Leak, LeakRules, TestItems};
 pub use dedup::{Candidates, DedupRules, Fate, Keep, Likeness, SketchedDedup, dedup};
 pub use document::{Document, SHINGLE_WORDS, Shingler, jaccard};
 pub use join::{CommonNgrams, Frequencies, SimilarityIndex, similar_pairs, similarity};

@@ -208,6 +208,10 @@ codes! {
         "Another row shares most of its word 3-grams (Jaccard similarity at the threshold or above).",
         "two rows that differ in a word, under `sftprep dedup`",
         "Raise --threshold if rows go that should stay; the ledger has partner and score." }
+    QualityLeak = "quality.leak" {
+        "The row contains an item of a test set (containment of its word n-grams).",
+        "a question of exam.jsonl inside a row, under `sftprep decontaminate --against exam.jsonl`",
+        "Nothing; raise --containment if rows go that should stay; the ledger names item and place." }
     OutputExists = "output.exists" {
         "The output folder exists and is not empty.",
         "sftprep pack data.jsonl --out packs/ (twice)",

@@ -11,8 +11,8 @@ use sftprep_quality::{
 use super::report::StageReport;
 use super::scan::{Check, Inputs};
 use super::text::{Field, text_of};
-use super::verdict::{Partner, Row, Verdict};
-use super::write::{Others, Target, finish};
+use super::verdict::{Partner, Row, Verdict, check_rows};
+use super::write::{Others, finish, target};
 use crate::config::SourceConfig;
 use crate::error::{Code, Error, Reject, Result};
 use crate::types::Sample;
@@ -202,51 +202,6 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
     )?;
     report.seconds = start.elapsed().as_secs_f64();
     Ok(report)
-}
-
-/// Where results go; a dry run has no place.
-pub(super) fn target(
-    out: Option<&PathBuf>,
-    dry_run: bool,
-    overwrite: bool,
-    inputs: &Inputs,
-) -> Result<Option<Target>> {
-    if dry_run {
-        return Ok(None);
-    }
-    let Some(out) = out else {
-        let message = "there is no --out for the kept rows";
-        return Err(Error::new(Code::ConfigValue, message)
-            .at_field("out")
-            .hint("add --out FILE.jsonl, or --dry-run to see what would go"));
-    };
-    Target::check(out, overwrite, inputs).map(Some)
-}
-
-/// Whether there are rows, and few enough bad ones.
-pub(super) fn check_rows(rows: &[Row], max_reject_rate: f64) -> Result<()> {
-    if rows.is_empty() {
-        return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
-            .hint("check that the path is the one you meant"));
-    }
-    let bad = |row: &&Row| matches!(row.verdict, Verdict::Rejected(_));
-    let Some(first) = rows.iter().find(bad) else {
-        return Ok(());
-    };
-    let count = rows.iter().filter(bad).count();
-    if count as f64 <= max_reject_rate * rows.len() as f64 {
-        return Ok(());
-    }
-    let Verdict::Rejected(reject) = &first.verdict else {
-        return Ok(());
-    };
-    let message = format!(
-        "{count} of {} rows are no JSON objects; the first is in line {}: {reject}",
-        rows.len(),
-        first.place.line
-    );
-    Err(Error::new(Code::RunRejectRate, message)
-        .hint("mend the rows, or raise --max-reject-rate to leave them out"))
 }
 
 fn reason(likeness: Likeness, score: f64) -> (Code, String) {

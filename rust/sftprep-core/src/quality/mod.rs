@@ -9,6 +9,7 @@
 //! but does not fit its format cannot be compared; it stays, and the ledger says why.
 
 mod data_json;
+mod decontaminate;
 mod dedup;
 mod ledger;
 mod report;
@@ -17,6 +18,7 @@ mod text;
 mod verdict;
 mod write;
 
+pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
 pub use report::{Example, StageReport};
 pub use text::Field;

@@ -34,6 +34,8 @@ pub struct StageReport {
     pub examples: Vec<Example>,
     /// How duplicates were searched: `exact` or `sketch`.
     pub method: String,
+    /// Test items that rows were searched for; none where there are no test sets.
+    pub items: Option<u64>,
     /// Where the kept rows are; none after a dry run.
     pub out: Option<PathBuf>,
     /// Where the ledger is; none after a dry run.

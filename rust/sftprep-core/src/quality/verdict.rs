@@ -1,6 +1,6 @@
 //! What a stage says of each row.
 
-use crate::error::{Code, Reject};
+use crate::error::{Code, Error, Reject, Result};
 use crate::types::RowPlace;
 
 /// What becomes of a row.
@@ -57,4 +57,30 @@ pub(super) struct Partner {
 pub(super) struct Row {
     pub(super) place: RowPlace,
     pub(super) verdict: Verdict,
+}
+
+/// Whether there are rows, and few enough bad ones.
+pub(super) fn check_rows(rows: &[Row], max_reject_rate: f64) -> Result<()> {
+    if rows.is_empty() {
+        return Err(Error::new(Code::SourceEmpty, "the inputs hold no row")
+            .hint("check that the path is the one you meant"));
+    }
+    let bad = |row: &&Row| matches!(row.verdict, Verdict::Rejected(_));
+    let Some(first) = rows.iter().find(bad) else {
+        return Ok(());
+    };
+    let count = rows.iter().filter(bad).count();
+    if count as f64 <= max_reject_rate * rows.len() as f64 {
+        return Ok(());
+    }
+    let Verdict::Rejected(reject) = &first.verdict else {
+        return Ok(());
+    };
+    let message = format!(
+        "{count} of {} rows are no JSON objects; the first is in line {}: {reject}",
+        rows.len(),
+        first.place.line
+    );
+    Err(Error::new(Code::RunRejectRate, message)
+        .hint("mend the rows, or raise --max-reject-rate to leave them out"))
 }

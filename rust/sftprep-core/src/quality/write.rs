@@ -13,6 +13,7 @@ use super::text::{Field, text_of};
 use super::verdict::{Row, Verdict};
 use super::{data_json, ledger};
 use crate::error::{Code, Error, Result};
+use crate::source::InputFile;
 use crate::types::Record;
 
 /// Characters of a text that an example shows.
@@ -31,7 +32,7 @@ impl Target {
     /// # Errors
     /// `config.value` for a file that is not `.jsonl` or one of the inputs; `output.exists`;
     /// `output.io`.
-    pub(super) fn check(out: &Path, overwrite: bool, inputs: &Inputs) -> Result<Self> {
+    fn check(out: &Path, overwrite: bool, inputs: &Inputs) -> Result<Self> {
         let extension = out.extension().and_then(|extension| extension.to_str());
         if extension != Some("jsonl") {
             let message = format!("--out {} does not end in .jsonl", out.display());
@@ -40,15 +41,7 @@ impl Target {
                 .hint("rows are written as JSON Lines, whatever kind of file they are read from"));
         }
         let ledger = out.with_extension("ledger.arrow");
-        let real = fs::canonicalize(out).ok();
-        let same = |path: &PathBuf| real.is_some() && fs::canonicalize(path).ok() == real;
-        if inputs.files.iter().any(|file| same(&file.path)) {
-            let message = "the output is one of the inputs";
-            return Err(Error::new(Code::ConfigValue, message)
-                .at_path(out)
-                .at_field("out")
-                .hint("choose another file; the inputs stay as they are"));
-        }
+        refuse_input(out, &inputs.files, "inputs")?;
         for path in [out, &ledger] {
             if path.exists() && !overwrite {
                 return Err(Error::new(Code::OutputExists, "the output exists")
@@ -66,6 +59,48 @@ impl Target {
             ledger,
         })
     }
+}
+
+/// Refuses an output that is one of the files that are read.
+fn refuse_input(out: &Path, files: &[InputFile], what: &str) -> Result<()> {
+    let Ok(real) = fs::canonicalize(out) else {
+        return Ok(()); // not there yet
+    };
+    let same = |file: &InputFile| fs::canonicalize(&file.path).is_ok_and(|path| path == real);
+    if !files.iter().any(same) {
+        return Ok(());
+    }
+    let message = format!("the output is one of the {what}");
+    Err(Error::new(Code::ConfigValue, message)
+        .at_path(out)
+        .at_field("out")
+        .hint("choose another file; what is read stays as it is"))
+}
+
+impl Target {
+    /// Refuses an output that is one of the test sets.
+    pub(super) fn is_not_among(&self, tests: &[InputFile]) -> Result<()> {
+        refuse_input(&self.out, tests, "test sets")
+    }
+}
+
+/// Where results go; a dry run has no place.
+pub(super) fn target(
+    out: Option<&PathBuf>,
+    dry_run: bool,
+    overwrite: bool,
+    inputs: &Inputs,
+) -> Result<Option<Target>> {
+    if dry_run {
+        return Ok(None);
+    }
+    let Some(out) = out else {
+        let message = "there is no --out for the kept rows";
+        return Err(Error::new(Code::ConfigValue, message)
+            .at_field("out")
+            .hint("add --out FILE.jsonl, or --dry-run to see what would go"));
+    };
+    Target::check(out, overwrite, inputs).map(Some)
 }
 
 fn folder(path: &Path) -> &Path {
