@@ -34,10 +34,18 @@ DEMO_PACK := pack examples/demo --tokenizer builtin --max-len 1024 --date 2025-0
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: $(BUILT) ## pack the example set, verify it, show one packed sequence in colour
+demo: $(BUILT) $(VENV)/.train ## pack the example set, verify it, show a packed sequence, train on it
 	$(BIN)/sftprep $(DEMO_PACK) --out $(DEMO_OUT)
 	$(BIN)/sftprep verify $(DEMO_OUT)
 	$(BIN)/sftprep inspect $(DEMO_OUT) --row 0
+	OMP_NUM_THREADS=1 $(BIN)/sftprep train --random-init examples/small_model.json \
+		--shards $(DEMO_OUT) --out demo-out/run-$$(date +%s) --epochs 15 --rows-per-step 2 --lr 3e-3
+
+# torch is large (about 2.5 GB on Linux): only what runs the trainer waits for it.
+$(VENV)/.train: $(DEPS)
+	$(BIN)/python tools/requirements.py train > $(VENV)/train.txt
+	$(PIP) install -c tools/constraints.txt -r $(VENV)/train.txt
+	touch $@
 
 dev: $(BUILT) ## set up .venv and build the extension module into it
 
@@ -54,11 +62,11 @@ lint: $(BUILT) ## check format, lints and types of Rust and Python
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest sftprep._core
 
-test: $(BUILT) ## run all tests; those that need the large data sets run on a sample, or skip
+test: $(BUILT) $(VENV)/.train ## run all tests; those that need the large data sets run on a sample, or skip
 	$(CARGO) test --profile $(PROFILE) $(RUST_TESTS) $(CARGO_JOBS)
 	$(BIN)/python -m pytest
 
-accept: $(BUILT) ## run all tests in full on the large data sets; a skip for want of data fails
+accept: $(BUILT) $(VENV)/.train ## run all tests in full on the large data sets; a skip for want of data fails
 	SFTPREP_REQUIRE_DATA=1 $(CARGO) test --profile $(PROFILE) $(RUST_TESTS) $(CARGO_JOBS)
 	SFTPREP_REQUIRE_DATA=1 SFTPREP_HYPOTHESIS=slow $(BIN)/python -m pytest
 

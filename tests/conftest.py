@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The models are tiny: more threads of torch only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples on every run, so that a red run is the change's doing; "slow" looks further.
 settings.register_profile(
     "fast",

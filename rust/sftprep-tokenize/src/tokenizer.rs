@@ -5,7 +5,7 @@ use crate::encoder::Encoder;
 use crate::encoder::encode_fast;
 use crate::error::{Code, TokenizerError};
 use crate::hf::Hf;
-use crate::plan::Plan;
+use crate::plan::{Family, Plan};
 use crate::run::State;
 use crate::vocab::{self, Decoder, Vocab};
 use crate::{check, store};
@@ -181,6 +181,15 @@ impl Tokenizer {
     /// Which engine runs, and why.
     pub fn engine(&self) -> &EngineReport {
         &self.engine
+    }
+
+    /// Whether a text of which no token lies across a place may be tokenized in two parts there
+    /// with no change, where a visible character and one newline stand before the place and a
+    /// letter or digit follows it. All recognised byte-level splits put a border there, looking at
+    /// no more of either side; true for them alone.
+    pub fn splits_after_newline(&self) -> bool {
+        let family = self.plan().map(|plan| plan.family);
+        matches!(family, Some(Family::ByteLevel(_)))
     }
 
     /// One more than the largest id, added tokens included.

@@ -54,6 +54,9 @@ pub(super) fn differs(
     if at == 0 || at >= text.len() {
         return Ok(false);
     }
+    if plain_newline(text, at) && encoder.tokenizer().splits_after_newline() {
+        return Ok(false);
+    }
     let from = border(text, at.saturating_sub(WINDOW));
     let to = border(text, (at + WINDOW).min(text.len()));
     let left = if from == 0 { 0 } else { from + MARGIN } as u32;
@@ -71,6 +74,17 @@ pub(super) fn differs(
     }
     encode_cut(encoder, text, &[start], accept, scratch)?;
     Ok(scratch.ids != whole.ids)
+}
+
+/// Whether a place is the usual border between a header and an answer: a visible ASCII character
+/// and a newline before it, an ASCII letter or digit or a Chinese character behind it.
+fn plain_newline(text: &str, at: usize) -> bool {
+    let header = text.as_bytes()[..at].strip_suffix(b"\n");
+    let visible = header
+        .and_then(<[u8]>::last)
+        .is_some_and(u8::is_ascii_graphic);
+    let next = text[at..].chars().next();
+    visible && next.is_some_and(|c| c.is_ascii_alphanumeric() || ('一'..='鿿').contains(&c))
 }
 
 fn border(text: &str, mut at: usize) -> usize {
