@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from sftprep.cli.plan import EXAMPLES, add_arguments
+
 SUMMARY = "make a dataset of the shards that are written: check them and write the manifest"
 
-EXAMPLES = """\
-examples:
-  sftprep pack big/ --tokenizer model/ --out packs/ --task 1/4   (and 2/4, 3/4, 4/4)
-  sftprep plan packs/
-  sftprep write packs/ --task 1/2                                (and 2/2)
-  sftprep commit packs/
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 
 def run(options: argparse.Namespace) -> int:

@@ -94,8 +94,6 @@ def wants_color(options: argparse.Namespace) -> bool:
 
 def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every stage that reads rows and writes the ones that stay."""
-    from sftprep.config import choices
-
     parser.argument_default = argparse.SUPPRESS
     parser.add_argument(
         "inputs",
@@ -114,6 +112,25 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_format_arguments(parser)
+    parser.add_argument(
+        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
+    )
+    parser.add_argument(
+        "--max-reject-rate",
+        type=float,
+        metavar="SHARE",
+        help="end the run when more rows are no JSON objects (default 0.05)",
+    )
+    parser.add_argument(
+        "--threads", type=whole, metavar="N", help="worker threads (default 0: all cores)"
+    )
+
+
+def add_format_arguments(parser: argparse._ActionsContainer) -> None:
+    """Options that say how rows are understood."""
+    from sftprep.config import choices
+
     parser.add_argument(
         "--format",
         choices=choices("source", "format"),
@@ -134,18 +151,6 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
         action=Collect,
         help="a role of the file and what it means (system, developer, user, assistant, tool); "
         "may be repeated",
-    )
-    parser.add_argument(
-        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
-    )
-    parser.add_argument(
-        "--max-reject-rate",
-        type=float,
-        metavar="SHARE",
-        help="end the run when more rows are no JSON objects (default 0.05)",
-    )
-    parser.add_argument(
-        "--threads", type=whole, metavar="N", help="worker threads (default 0: all cores)"
     )
 
 
@@ -178,27 +183,7 @@ def add_template_arguments(parser: argparse._ActionsContainer) -> None:
         metavar="DATE",
         help="YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS that templates see (default: today, recorded)",
     )
-    parser.add_argument(
-        "--format",
-        choices=choices("source", "format"),
-        help="row format (default: auto, detected per source, with its evidence)",
-    )
-    parser.add_argument(
-        "--map",
-        metavar="WANTED=COLUMN",
-        type=pair,
-        action=Collect,
-        help="the column that holds a field the format wants, such as messages=dialogue; "
-        "may be repeated",
-    )
-    parser.add_argument(
-        "--role",
-        metavar="FROM=TO",
-        type=pair,
-        action=Collect,
-        help="a role of the file and what it means (system, developer, user, assistant, tool); "
-        "may be repeated",
-    )
+    add_format_arguments(parser)
     parser.add_argument(
         "--parts",
         choices=choices("source", "parts"),

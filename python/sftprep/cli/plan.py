@@ -17,6 +17,11 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
+    add_out(parser)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Adds the folder of the run."""
     parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
 
 

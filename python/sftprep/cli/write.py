@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 
 from sftprep.cli import options as types
+from sftprep.cli.plan import EXAMPLES, add_out
 
 SUMMARY = "write the shards of a run that is planned, or some of them"
 
-EXAMPLES = """\
-examples:
-  sftprep pack big/ --tokenizer model/ --out packs/ --task 1/4   (and 2/4, 3/4, 4/4)
-  sftprep plan packs/
-  sftprep write packs/ --task 1/2                                (and 2/2)
-  sftprep commit packs/
-"""
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
+    add_out(parser)
     parser.add_argument(
         "--task", type=types.task, metavar="I/N", help="only part I of N (default: all shards)"
     )
