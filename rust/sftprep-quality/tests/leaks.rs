@@ -114,7 +114,11 @@ fn spans_point_at_the_characters() {
         "Größe — hör zu:\n“{}” Danke schön!",
         QUESTION.to_uppercase()
     );
-    let leaks = search(&owned(&[QUESTION]), &[text.clone()], LeakRules::default());
+    let leaks = search(
+        &owned(&[QUESTION]),
+        std::slice::from_ref(&text),
+        LeakRules::default(),
+    );
     assert_eq!(leaks[0].len(), 1);
     assert!((leaks[0][0].containment - 1.0).abs() < 1e-12);
     let spans: Vec<&str> = leaks[0][0]
@@ -125,7 +129,11 @@ fn spans_point_at_the_characters() {
     assert_eq!(spans, [QUESTION.to_uppercase().trim_end_matches('?')]);
 
     let edited = QUESTION.replace("every evening", "each and every night");
-    let leaks = search(&owned(&[QUESTION]), &[edited.clone()], LeakRules::default());
+    let leaks = search(
+        &owned(&[QUESTION]),
+        std::slice::from_ref(&edited),
+        LeakRules::default(),
+    );
     let spans: Vec<&str> = leaks[0][0]
         .spans
         .iter()
