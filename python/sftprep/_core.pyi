@@ -27,6 +27,7 @@ __all__ = [
     "check_config",
     "check_template",
     "codes",
+    "decontaminate",
     "dedup",
     "default_config",
     "explain",
