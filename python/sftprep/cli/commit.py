@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sftprep.cli.plan import EXAMPLES, add_arguments
+from sftprep.cli.options import PHASES as EXAMPLES
+from sftprep.cli.options import add_phase_arguments as add_arguments
 
 SUMMARY = "make a dataset of the shards that are written: check them and write the manifest"
 

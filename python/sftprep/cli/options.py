@@ -12,6 +12,15 @@ from typing import Any
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
 
+PHASES = """\
+examples:
+  sftprep pack big/ --tokenizer model/ --out packs/ --task 1/4   (and 2/4, 3/4, 4/4)
+  sftprep plan packs/
+  sftprep write packs/ --task 1/2                                (and 2/2)
+  sftprep commit packs/
+"""
+"""Examples of `plan`, `write` and `commit`: the steps of a run in several processes."""
+
 
 def size(text: str) -> int:
     """Bytes of a size such as ``256MiB``, ``1.5GB`` or ``65536``."""
@@ -125,6 +134,11 @@ def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=whole, metavar="N", help="worker threads (default 0: all cores)"
     )
+
+
+def add_phase_arguments(parser: argparse._ActionsContainer) -> None:
+    """The folder of a run in several processes."""
+    parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
 
 
 def add_format_arguments(parser: argparse._ActionsContainer) -> None:

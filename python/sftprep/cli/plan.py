@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from sftprep.cli.options import PHASES as EXAMPLES
+from sftprep.cli.options import add_phase_arguments as add_arguments
+
 SUMMARY = "plan the rows of a run whose tasks are all done"
 
-EXAMPLES = """\
-examples:
-  sftprep pack big/ --tokenizer model/ --out packs/ --task 1/4   (and 2/4, 3/4, 4/4)
-  sftprep plan packs/
-  sftprep write packs/ --task 1/2                                (and 2/2)
-  sftprep commit packs/
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    add_out(parser)
-
-
-def add_out(parser: argparse.ArgumentParser) -> None:
-    """Adds the folder of the run."""
-    parser.add_argument("out", metavar="DIR", help="the --out of `sftprep pack --task`")
+__all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 
 def run(options: argparse.Namespace) -> int:

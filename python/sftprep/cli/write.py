@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sftprep.cli import options as types
-from sftprep.cli.plan import EXAMPLES, add_out
+from sftprep.cli.options import PHASES as EXAMPLES
 
 SUMMARY = "write the shards of a run that is planned, or some of them"
 
@@ -14,7 +14,7 @@ __all__ = ["EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    add_out(parser)
+    types.add_phase_arguments(parser)
     parser.add_argument(
         "--task", type=types.task, metavar="I/N", help="only part I of N (default: all shards)"
     )
