@@ -7,6 +7,7 @@ library: with ``boundary="inference"`` exactly those ids must stand before the t
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,22 @@ def test_the_demo_set_has_one_such_row() -> None:
         ROOT / "examples/demo", tokenizer="builtin", max_len=1024, date="2025-01-01", dry_run=True
     )
     assert report.boundary_rows == report.boundary_turns == len(report.boundary_list)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_plain_newline_is_a_border_of_byte_level_splits(data: Path, name: str) -> None:
+    """Behind a visible character and a newline, before a letter or digit, ids fall apart: what
+    lets the check of boundaries skip the usual header."""
+    hf = pytest.importorskip("tokenizers")
+    path = data / "tokenizers" / name / "tokenizer.json"
+    if "byte-level" not in sftprep.Tokenizer.from_file(path).engine_detail:
+        pytest.skip("no byte-level split")
+    oracle = hf.Tokenizer.from_file(str(path))
+    chance = random.Random(name)
+    shapes = ["a", "Z", "7", "'", " ", "  ", "\n", "\n\n", "\t", ".", "/", "é", "好", "\u0301", "s"]
+    for _ in range(3000):
+        left = "".join(chance.choices(shapes, k=chance.randrange(6))) + chance.choice("at9>:}.'/")
+        right = chance.choice("aZs7好") + "".join(chance.choices(shapes, k=chance.randrange(6)))
+        ids = [oracle.encode(text, add_special_tokens=False).ids for text in (left + "\n", right)]
+        whole = oracle.encode(left + "\n" + right, add_special_tokens=False).ids
+        assert whole == ids[0] + ids[1], (left, right)

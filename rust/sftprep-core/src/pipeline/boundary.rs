@@ -35,9 +35,10 @@ pub(super) fn encode_cut(
 /// Whether tokenizing in two parts, up to byte `start` and from there, gives other ids than
 /// `whole`, which are those of the text as one.
 ///
-/// Both tokenizations walk from left to right and forget: where they agree for a while, they agree
-/// from there on. So a window on either side is enough to see that they are equal; what looks
-/// different in it is tokenized in full.
+/// Looks at a window on either side; what looks different in it is tokenized in full. Tokenizers
+/// walk from left to right and soon forget, so where both agree near the border they agree from
+/// there on in all that was tried; it is not proven for words longer than the window, whose
+/// differences beyond it would not be counted.
 pub(super) fn differs(
     encoder: &mut Encoder<'_>,
     text: &str,
