@@ -29,12 +29,16 @@ pub(super) struct Mapping<'a> {
     pub(super) output: &'a OutputDir,
 }
 
-/// Writes the ledger and opens the segment.
+/// Writes the ledger and opens the segment, whose words may be `held` by a run of one task.
 ///
 /// # Errors
 /// `run.reject_rate`, `run.nothing_packed`, `source.empty`; `run.internal` if the ledger does not
 /// balance; `output.*`; `run.cancelled`.
-pub(super) fn merge(run: &Mapping<'_>, control: &Control) -> Result<MappedRows> {
+pub(super) fn merge(
+    run: &Mapping<'_>,
+    held: Option<Vec<u32>>,
+    control: &Control,
+) -> Result<MappedRows> {
     let names: Vec<String> = run.files.iter().map(|file| file.name.clone()).collect();
     let config = run.config;
     let excerpts = config.output.reject_excerpts;
@@ -43,7 +47,7 @@ pub(super) fn merge(run: &Mapping<'_>, control: &Control) -> Result<MappedRows> 
     let mut cuts = Cuts::new(config.pack.strategy, config.pack.max_len);
     let mut segment = SegmentReader::default();
     let mut seen = 0;
-    each_row(run, &mut segment, |segment, row| {
+    each_row(run, held, &mut segment, |segment, row| {
         if seen % CHECK_ROWS == 0 {
             control.check()?;
         }
@@ -100,7 +104,7 @@ pub(super) fn merge(run: &Mapping<'_>, control: &Control) -> Result<MappedRows> 
 /// `output.io` if the logs are not what they were.
 pub(super) fn reopen(run: &Mapping<'_>, plan: PlanRecord) -> Result<MappedRows> {
     let mut segment = SegmentReader::default();
-    each_row(run, &mut segment, |_, _| Ok(()))?;
+    each_row(run, None, &mut segment, |_, _| Ok(()))?;
     Ok(MappedRows { segment, plan })
 }
 
@@ -108,6 +112,7 @@ pub(super) fn reopen(run: &Mapping<'_>, plan: PlanRecord) -> Result<MappedRows> 
 /// of the segment and its line counts from the start of its input.
 fn each_row(
     run: &Mapping<'_>,
+    mut held: Option<Vec<u32>>,
     segment: &mut SegmentReader,
     mut take: impl FnMut(&mut SegmentReader, &crate::shard::LoggedRow) -> Result<()>,
 ) -> Result<()> {
@@ -116,6 +121,9 @@ fn each_row(
         let source = middle.map(|(source, _)| source);
         let before = middle.map_or(0, |(_, before)| before);
         segment.begin_file(files.segment.clone(), source.unwrap_or(0), before);
+        if let Some(words) = held.take() {
+            segment.hold(words); // there is but one task
+        }
         for row in RowLogReader::open(&files.log, record.rows)? {
             let mut row = row?;
             if Some(row.place.source) == source {

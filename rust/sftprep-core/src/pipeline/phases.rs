@@ -222,13 +222,13 @@ impl Run<'_> {
     fn phase(&self, phase: Phase, timer: &mut Timer) -> Result<(PackReport, Option<Vec<u8>>)> {
         match phase {
             Phase::Map(share) => {
-                let done = self.map(share)?;
+                let (done, _) = self.map(share, false)?;
                 timer.lap("map");
                 Ok((PackReport::of_phase("map", done, self.tasks.len()), None))
             }
             Phase::Plan => {
                 let records = self.records()?;
-                let mapped = self.merge(&records)?;
+                let mapped = self.merge(&records, None)?;
                 let plan = self.plan(&mapped)?;
                 work::write_plan(self.output, &mapped.plan)?;
                 faults::point("plan.done");
@@ -254,10 +254,10 @@ impl Run<'_> {
     }
 
     fn all(&self, timer: &mut Timer) -> Result<(PackReport, Option<Vec<u8>>)> {
-        self.map(Share::ALL)?;
+        let (_, held) = self.map(Share::ALL, self.tasks.len() == 1)?;
         timer.lap("map");
         let records = self.records()?;
-        let mapped = self.merge(&records)?;
+        let mapped = self.merge(&records, held)?;
         let plan = self.plan(&mapped)?;
         faults::point("plan.done");
         timer.lap("plan");
@@ -268,8 +268,9 @@ impl Run<'_> {
         self.seal(&mapped, &plan, files, timer)
     }
 
-    /// Maps the tasks of a share that are not done yet; returns how many are.
-    fn map(&self, share: Share) -> Result<usize> {
+    /// Maps the tasks of a share that are not done yet; returns how many are, and the segment of the
+    /// only one if it was held.
+    fn map(&self, share: Share, hold: bool) -> Result<(usize, Option<Vec<u32>>)> {
         let control = self.control;
         control.enter(Stage::Map);
         let wanted: Vec<usize> = (0..self.tasks.len())
@@ -301,6 +302,9 @@ impl Run<'_> {
             self.output,
             in_order,
         );
+        if hold {
+            sink.hold();
+        }
         let mut rows = 0;
         for (files, record) in &done {
             sink.done_before(files, record)?;
@@ -316,7 +320,7 @@ impl Run<'_> {
             || source.next(),
             |mapped| sink.take(mapped),
         )?;
-        Ok(wanted.len())
+        Ok((wanted.len(), sink.into_held()))
     }
 
     /// The records of all tasks.
@@ -355,9 +359,9 @@ impl Run<'_> {
         }
     }
 
-    fn merge(&self, records: &[TaskRecord]) -> Result<MappedRows> {
+    fn merge(&self, records: &[TaskRecord], held: Option<Vec<u32>>) -> Result<MappedRows> {
         self.control.enter(Stage::Plan);
-        merge(&self.mapping(records), self.control)
+        merge(&self.mapping(records), held, self.control)
     }
 
     fn plan(&self, mapped: &MappedRows) -> Result<PackPlan> {

@@ -92,6 +92,7 @@ pub fn repack(options: &Repack, control: &Control) -> Result<PackReport> {
         config: &config,
     };
     let mut sink = RowSink::new(&config, &files, &tasks, control, &output, true);
+    sink.hold();
     let lost = source.rows(&mut sink, control)?;
     sink.take(end(manifest, &before))?;
     let record = TaskFiles::new(&output, 0).record();
@@ -106,7 +107,7 @@ pub fn repack(options: &Repack, control: &Control) -> Result<PackReport> {
         records: &records,
         output: &output,
     };
-    let mapped = merge(&mapping, control)?;
+    let mapped = merge(&mapping, sink.into_held(), control)?;
     let packing = &config.pack;
     let lengths = mapped.segment.lengths();
     let plan = pack::plan(lengths, packing.max_len, packing.strategy, packing.seed)?;

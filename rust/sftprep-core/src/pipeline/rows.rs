@@ -19,7 +19,7 @@ use crate::format::{AlpacaInput, Format, FormatOptions, Parser};
 use crate::label::truncate;
 use crate::shard::{
     DocMeta, LoggedDocument, LoggedOutcome, LoggedRow, OutputDir, RowLogReader, RowLogWriter,
-    SegmentWriter,
+    Sealed, SegmentWriter,
 };
 use crate::source::{InputFile, Part, lines_before};
 use crate::types::{RowPlace, SourceId};
@@ -167,6 +167,9 @@ pub(super) struct RowSink<'a> {
     /// Ends a run of all tasks early; without all of them nobody can judge before the plan phase.
     budget: Option<RejectBudget>,
     open: Option<OpenTask>,
+    /// Whether the segment may stay in memory, and what stayed there.
+    holds: bool,
+    held: Option<Vec<u32>>,
 }
 
 /// A task whose rows are coming in.
@@ -211,7 +214,19 @@ impl<'a> RowSink<'a> {
             control,
             budget: judges.then(|| RejectBudget::new(config.source.max_reject_rate)),
             open: None,
+            holds: false,
+            held: None,
         }
+    }
+
+    /// Keeps the segment of the only task in memory if it is short: this process goes on with it.
+    pub(super) fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// The segment that was held.
+    pub(super) fn into_held(self) -> Option<Vec<u32>> {
+        self.held
     }
 
     /// Counts the rows of a task that an earlier process did.
@@ -252,7 +267,11 @@ impl<'a> RowSink<'a> {
             let files = TaskFiles::new(self.output, mapped.task);
             self.open = Some(OpenTask {
                 task: mapped.task,
-                segment: SegmentWriter::create(&files.segment)?,
+                segment: if self.holds {
+                    SegmentWriter::held(&files.segment)
+                } else {
+                    SegmentWriter::create(&files.segment)?
+                },
                 log: RowLogWriter::create(&files.log)?,
                 files,
                 counts: Counts::default(),
@@ -290,10 +309,17 @@ impl<'a> RowSink<'a> {
                 "a task ended that was not begun",
             ));
         };
+        let segment = match open.segment.seal()? {
+            Sealed::File(digest) => Some(digest.into()),
+            Sealed::Held(words) => {
+                self.held = Some(words);
+                None
+            }
+        };
         let record = TaskRecord {
             rows: open.log.rows(),
             counts: open.counts,
-            segment: open.segment.seal()?.into(),
+            segment,
             log: open.log.seal()?.into(),
             parts: end.parts,
             formats: end.formats,

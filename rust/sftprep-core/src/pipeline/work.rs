@@ -182,7 +182,8 @@ impl From<Digest> for Stored {
 /// What a task of the map phase left.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TaskRecord {
-    pub(super) segment: Stored,
+    /// None if the task that ended was not worth a file: it is done again by whoever goes on.
+    pub(super) segment: Option<Stored>,
     pub(super) log: Stored,
     /// Rows in the log.
     pub(super) rows: u64,
@@ -267,7 +268,9 @@ impl TaskFiles {
         let whole = |path: &Path, stored: &Stored| {
             shard::is_as_recorded(path, stored.bytes, &stored.xxh3_128)
         };
-        let done = whole(&self.segment, &record.segment) && whole(&self.log, &record.log);
+        let segment = record.segment.as_ref();
+        let done =
+            segment.is_some_and(|it| whole(&self.segment, it)) && whole(&self.log, &record.log);
         done.then_some(record)
     }
 

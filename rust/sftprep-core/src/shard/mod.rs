@@ -24,6 +24,7 @@ mod past;
 mod reader;
 mod rowlog;
 mod segment;
+mod segment_writer;
 #[cfg(test)]
 mod testing;
 mod totals;
@@ -42,7 +43,8 @@ pub use output::{Access, OutputDir};
 pub use past::{PastDocuments, PastRow, past_rows};
 pub use reader::{RowView, ShardReader, SpansView};
 pub use rowlog::{LoggedDocument, LoggedOutcome, LoggedRow, RowLogReader, RowLogWriter};
-pub use segment::{DocMeta, DocumentPiece, SegmentReader, SegmentWriter};
+pub use segment::{DocMeta, DocumentPiece, SegmentReader};
+pub use segment_writer::{Sealed, SegmentWriter};
 pub use totals::{ByCode, SourceTotals, Totals};
 pub use verify::{Finding, Mode, VerifyReport, verify};
 pub use writer::{BATCH_ROWS, BATCH_TOKENS, ShardInfo, ShardPlan, write_shard};

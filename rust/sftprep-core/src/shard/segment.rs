@@ -12,13 +12,11 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Code, Error, Result};
-use crate::types::{Example, Piece, RowPlace, SourceId, SpanKind, TokenSpan};
-
-use super::hashed::{Digest, HashedFile};
+use crate::types::{Piece, RowPlace, SourceId, SpanKind, TokenSpan};
 
 const HEADER_WORDS: usize = 8;
 const SPAN_WORDS: usize = 4;
@@ -41,95 +39,6 @@ pub struct DocMeta {
     pub part: u32,
 }
 
-/// Appends the documents of one task to its file.
-pub struct SegmentWriter {
-    out: HashedFile,
-    path: PathBuf,
-    sizes: Vec<(u32, u32)>,
-    words: Vec<u32>,
-}
-
-impl SegmentWriter {
-    /// Starts the file.
-    pub fn create(path: &Path) -> Result<Self> {
-        Ok(Self {
-            out: HashedFile::scratch(path)?,
-            path: path.to_owned(),
-            sizes: Vec::new(),
-            words: Vec::new(),
-        })
-    }
-
-    /// Appends a document.
-    ///
-    /// # Errors
-    ///
-    /// `run.internal` if the document is empty, if its spans do not partition its tokens, or if an
-    /// id does not fit in 31 bits; `output.*` if it cannot be written.
-    pub fn append(&mut self, example: &Example, meta: DocMeta) -> Result<()> {
-        check_example(example, meta)?;
-        let DocMeta { place, part } = meta;
-        let words = &mut self.words;
-        words.clear();
-        words.extend([place.source, part]);
-        words.extend([place.line as u32, (place.line >> 32) as u32]);
-        words.extend([place.offset as u32, (place.offset >> 32) as u32]);
-        words.extend([example.input_ids.len() as u32, example.spans.len() as u32]);
-        for span in &example.spans {
-            let flags = u32::from(span.trained) << 8 | u32::from(span.straddles) << 9;
-            let kind = u32::from(span.kind as u8) | flags;
-            words.extend([span.end, span.message, kind, span.weight.to_bits()]);
-        }
-        self.out.write(bytemuck::cast_slice(words))?;
-        self.out.write(bytemuck::cast_slice(&example.input_ids))?;
-        self.sizes
-            .push((example.input_ids.len() as u32, example.spans.len() as u32));
-        Ok(())
-    }
-
-    /// Makes the file durable; returns its size and hash.
-    pub fn seal(self) -> Result<Digest> {
-        self.out.seal()
-    }
-
-    /// Makes the file durable and reads it as a segment of one task.
-    pub fn finish(self) -> Result<SegmentReader> {
-        let mut reader = SegmentReader::default();
-        reader.begin_file(self.path, 0, 0);
-        for &(tokens, spans) in &self.sizes {
-            reader.push(tokens, spans);
-        }
-        self.out.seal()?;
-        Ok(reader)
-    }
-}
-
-fn check_example(example: &Example, meta: DocMeta) -> Result<()> {
-    let bad = |what: String| {
-        let at = meta.place;
-        let message = format!("{what} (source {}, line {})", at.source, at.line);
-        Err(Error::new(Code::RunInternal, message))
-    };
-    let tokens = example.input_ids.len();
-    if tokens == 0 || tokens >= u32::MAX as usize {
-        return bad(format!("a document of {tokens} tokens"));
-    }
-    if let Some(id) = example.input_ids.iter().find(|&&id| id > i32::MAX as u32) {
-        return bad(format!("token id {id} does not fit in 31 bits"));
-    }
-    let mut last = 0;
-    for span in &example.spans {
-        if span.end < last {
-            return bad(format!("span end {} after {last}", span.end));
-        }
-        last = span.end;
-    }
-    if last as usize != tokens {
-        return bad(format!("spans end at {last} of {tokens} tokens"));
-    }
-    Ok(())
-}
-
 /// Reads documents of a segment, from any number of threads.
 #[derive(Debug, Default)]
 pub struct SegmentReader {
@@ -145,6 +54,8 @@ pub struct SegmentReader {
 #[derive(Debug)]
 struct SegmentFile {
     path: PathBuf,
+    /// Its words, if it is not on disk.
+    held: Option<Vec<u32>>,
     /// Index of its first document.
     first: usize,
     /// Bytes of its documents.
@@ -180,11 +91,19 @@ impl SegmentReader {
     pub fn begin_file(&mut self, path: PathBuf, source: SourceId, lines_before: u64) {
         self.files.push(SegmentFile {
             path,
+            held: None,
             first: self.lengths.len(),
             end: 0,
             source,
             lines_before,
         });
+    }
+
+    /// The words of the current file, which is not on disk.
+    pub fn hold(&mut self, words: Vec<u32>) {
+        if let Some(file) = self.files.last_mut() {
+            file.held = Some(words);
+        }
     }
 
     /// The next document of the current file has this many tokens and spans.
@@ -219,10 +138,14 @@ impl SegmentReader {
     fn file_of(&self, document: usize) -> Result<Source<'_>> {
         let index = self.files.partition_point(|file| file.first <= document) - 1;
         let file = &self.files[index];
+        if let Some(words) = &file.held {
+            let place = Place::Memory(words);
+            return Ok(Source { file, place });
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, handle)) = open.iter().find(|(at, _)| *at == index) {
-            let handle = Arc::clone(handle);
-            return Ok(Source { file, handle });
+            let place = Place::Disk(Arc::clone(handle));
+            return Ok(Source { file, place });
         }
         if open.len() >= OPEN_FILES {
             open.clear();
@@ -240,7 +163,8 @@ impl SegmentReader {
         let handle =
             Arc::new(handle.map_err(|error| Error::io(Code::OutputIo, &file.path, &error))?);
         open.push((index, Arc::clone(&handle)));
-        Ok(Source { file, handle })
+        let place = Place::Disk(handle);
+        Ok(Source { file, place })
     }
 
     /// Lengths of the documents, in tokens.
@@ -291,7 +215,12 @@ impl SegmentReader {
 /// A file of the segment, open.
 struct Source<'a> {
     file: &'a SegmentFile,
-    handle: Arc<File>,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    Disk(Arc<File>),
+    Memory(&'a [u32]),
 }
 
 impl Source<'_> {
@@ -398,9 +327,19 @@ impl Source<'_> {
 
     fn read_words(&self, offset: u64, count: usize, words: &mut Vec<u32>) -> Result<()> {
         words.clear();
-        words.resize(count, 0);
-        read_exact_at(&self.handle, bytemuck::cast_slice_mut(words), offset)
-            .map_err(|error| Error::io(Code::OutputIo, &self.file.path, &error))
+        match &self.place {
+            Place::Memory(held) => {
+                let from = (offset / 4) as usize;
+                let part = held.get(from..from + count);
+                words.extend_from_slice(part.ok_or_else(|| self.damaged())?);
+                Ok(())
+            }
+            Place::Disk(file) => {
+                words.resize(count, 0);
+                read_exact_at(file, bytemuck::cast_slice_mut(words), offset)
+                    .map_err(|error| Error::io(Code::OutputIo, &self.file.path, &error))
+            }
+        }
     }
 
     fn damaged(&self) -> Error {

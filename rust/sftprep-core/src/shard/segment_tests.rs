@@ -1,16 +1,24 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::shard::segment_writer::{HELD_WORDS, SegmentWriter};
 use crate::shard::testing::{example, meta};
+use crate::types::Example;
 
 proptest! {
     #[test]
     fn what_is_read_is_what_was_appended(
         seeds in prop::collection::vec((1u32..600, any::<u64>()), 1..20),
         cut in any::<u64>(),
+        held in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SegmentWriter::create(&dir.path().join("segment")).unwrap();
+        let path = dir.path().join("segment");
+        let mut writer = if held {
+            SegmentWriter::held(&path)
+        } else {
+            SegmentWriter::create(&path).unwrap()
+        };
         let examples: Vec<Example> = seeds.iter().map(|(n, seed)| example(*n, *seed)).collect();
         for (index, example) in examples.iter().enumerate() {
             writer.append(example, meta(index as u32)).unwrap();
@@ -72,4 +80,28 @@ fn what_cannot_be_a_document_is_refused() {
         .read(piece, &mut DocumentPiece::default())
         .unwrap_err();
     assert_eq!(error.code, Code::RunInternal);
+}
+
+#[test]
+fn what_is_too_long_to_be_held_goes_to_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("segment");
+    let mut writer = SegmentWriter::held(&path);
+    let long = example(HELD_WORDS as u32 / 2, 3);
+    for index in 0..3 {
+        writer.append(&long, meta(index)).unwrap();
+    }
+    let reader = writer.finish().unwrap();
+    assert!(path.exists());
+    let mut piece = DocumentPiece::default();
+    for document in 0..3 {
+        let len = long.input_ids.len() as u32;
+        let whole = Piece {
+            document,
+            start: 0,
+            len,
+        };
+        assert_eq!(reader.read(whole, &mut piece).unwrap(), meta(document));
+        assert_eq!(piece.input_ids(), &long.input_ids[..]);
+    }
 }
