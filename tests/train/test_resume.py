@@ -161,6 +161,7 @@ def test_ranks_do_not_matter(whole: Any, shards: Path, tmp_path: Path, lora: int
         for a, b in zip(one, steps_of(tmp_path / other), strict=True):
             assert abs(a["loss"] - b["loss"]) < 1e-12
             assert abs(a["grad_norm"] - b["grad_norm"]) < 1e-12
+        assert weights_of(tmp_path / "one").keys() == weights_of(tmp_path / other).keys()
         for name, value in weights_of(tmp_path / "one").items():
             assert float((value - weights_of(tmp_path / other)[name]).abs().max()) < 1e-12, name
 

@@ -158,7 +158,14 @@ def export(trainee: Trainee, config: TrainConfig, shards: ShardDataset) -> Path:
     if dist.is_initialized() and dist.get_rank() != 0:
         return out
     model: Any = trainee.model
-    weights = {name.removeprefix("model."): value for name, value in weights.items()}
+    # Sharding makes copies of tied weights, which a transformers folder holds once.
+    once = {name for name, _ in trainee.named_parameters()}
+    every = {name for name, _ in trainee.named_parameters(remove_duplicate=False)}
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in weights.items()
+        if config.lora or name in once or name not in every
+    }
     if config.lora:
         dtype = next(value.dtype for name, value in weights.items() if "lora_" not in name)
         adapted = add_lora(load(config, shards.manifest, dtype), config)
