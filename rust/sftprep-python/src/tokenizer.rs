@@ -34,7 +34,7 @@ impl Tokenizer {
         detached(py, || {
             let mut assets = ModelAssets::load(&path.to_string_lossy())?;
             let inner = tokenizer_of(&assets)?;
-            assets.tokenizer_json = Vec::new(); // tens of megabytes that nobody reads again
+            assets.tokenizer_json = Arc::default(); // the tokenizer has it
             Ok(Self { inner, assets })
         })
     }

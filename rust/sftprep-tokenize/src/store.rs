@@ -38,11 +38,11 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
     Some(cache.join("sftprep").join("tokenizers"))
 }
 
-/// The key of a `tokenizer.json`.
-pub(crate) fn key(json: &[u8]) -> [u8; 32] {
+/// The key of the `tokenizer.json` with that hash.
+pub(crate) fn key(json: &blake3::Hash) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(VERSION.as_bytes());
-    hasher.update(json);
+    hasher.update(json.as_bytes());
     *hasher.finalize().as_bytes()
 }
 

@@ -12,18 +12,23 @@ use crate::{check, store};
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A tokenizer read from a `tokenizer.json`. Immutable; share it between threads behind an `Arc`.
 pub struct Tokenizer {
     name: String,
-    /// The file, for when `tokenizers` is needed after all.
-    json: Vec<u8>,
+    source: Source,
     hf: OnceLock<Result<Hf, TokenizerError>>,
     fast: Option<Loaded>,
     /// What encoders that are gone have learned, for the next ones.
     states: Mutex<Vec<State>>,
     engine: EngineReport,
+}
+
+/// The `tokenizer.json`, for when `tokenizers` is needed after all.
+struct Source {
+    json: Arc<Vec<u8>>,
+    hash: blake3::Hash,
 }
 
 /// What a compiled tokenizer consists of.
@@ -91,8 +96,8 @@ impl Tokenizer {
     /// # Errors
     ///
     /// As [`Tokenizer::from_file`].
-    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, TokenizerError> {
-        Self::load(name, bytes.to_vec(), store::default_dir().as_deref())
+    pub fn from_bytes(name: &str, json: impl Into<Arc<Vec<u8>>>) -> Result<Self, TokenizerError> {
+        Self::load(name, json, store::default_dir().as_deref())
     }
 
     /// Like [`Tokenizer::from_bytes`], with the folder for compiled plans given (`None`: no plan is
@@ -101,29 +106,38 @@ impl Tokenizer {
     /// # Errors
     ///
     /// As [`Tokenizer::from_file`].
-    pub fn load(name: &str, json: Vec<u8>, plans: Option<&Path>) -> Result<Self, TokenizerError> {
+    pub fn load(
+        name: &str,
+        json: impl Into<Arc<Vec<u8>>>,
+        plans: Option<&Path>,
+    ) -> Result<Self, TokenizerError> {
         let name = name.to_owned();
-        let key = plans.map(|dir| (dir, store::key(&json)));
+        let json = json.into();
+        let source = Source {
+            hash: blake3::hash(&json),
+            json,
+        };
+        let key = plans.map(|dir| (dir, store::key(&source.hash)));
         if let Some(loaded) = key.and_then(|(dir, key)| store::load(dir, &key)) {
-            return Ok(Self::assemble(name, json, OnceLock::new(), Ok(loaded)));
+            return Ok(Self::assemble(name, source, OnceLock::new(), Ok(loaded)));
         }
-        serde_json::from_slice::<serde::de::IgnoredAny>(&json).map_err(|e| {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&source.json).map_err(|e| {
             TokenizerError::new(
                 Code::Json,
                 format!("tokenizer {name} is not a whole JSON text: {e}; fetch the file again"),
             )
         })?;
-        let hf = Hf::from_bytes(&name, &json)?;
-        let fast = compile(&hf, &json);
+        let hf = Hf::from_bytes(&name, &source.json)?;
+        let fast = compile(&hf, &source.json);
         if let (Ok(loaded), Some((dir, key))) = (&fast, key) {
             store::save(dir, &key, loaded);
         }
-        Ok(Self::assemble(name, json, OnceLock::from(Ok(hf)), fast))
+        Ok(Self::assemble(name, source, OnceLock::from(Ok(hf)), fast))
     }
 
     fn assemble(
         name: String,
-        json: Vec<u8>,
+        source: Source,
         hf: OnceLock<Result<Hf, TokenizerError>>,
         fast: Result<Loaded, String>,
     ) -> Self {
@@ -137,7 +151,7 @@ impl Tokenizer {
         };
         Self {
             name,
-            json,
+            source,
             hf,
             fast: fast.ok(),
             states: Mutex::default(),
@@ -169,13 +183,18 @@ impl Tokenizer {
     pub(crate) fn hf(&self) -> Result<&Hf, TokenizerError> {
         let hf = self
             .hf
-            .get_or_init(|| Hf::from_bytes(&self.name, &self.json));
+            .get_or_init(|| Hf::from_bytes(&self.name, &self.source.json));
         hf.as_ref().map_err(Clone::clone)
     }
 
     /// An encoder for one thread.
     pub fn encoder(&self) -> Encoder<'_> {
         Encoder::new(self)
+    }
+
+    /// BLAKE3 of the `tokenizer.json`.
+    pub fn json_hash(&self) -> blake3::Hash {
+        self.source.hash
     }
 
     /// Which engine runs, and why.

@@ -4,7 +4,7 @@ use sftprep_tokenize::Tokenizer;
 use std::fmt::Write;
 
 fn error(json: &str) -> (&'static str, String) {
-    let e = Tokenizer::from_bytes("bad.json", json.as_bytes())
+    let e = Tokenizer::from_bytes("bad.json", json.as_bytes().to_vec())
         .err()
         .expect("an error");
     assert!(e.to_string().contains("bad.json"), "{e}");
@@ -51,7 +51,7 @@ fn odd_but_sound_models_load() {
         r#"{"type":"BPE","vocab":{"a":4294967295},"merges":[]}"#,
         r#"{"type":"BPE","vocab":{"a":0,"aa":1,"aaa":2},"merges":["a a","aa a","a aa","a a"]}"#,
     ] {
-        let t = Tokenizer::from_bytes("odd.json", with_model(model).as_bytes()).unwrap();
+        let t = Tokenizer::from_bytes("odd.json", with_model(model).into_bytes()).unwrap();
         let mut e = sftprep_tokenize::Encoding::default();
         t.encoder().encode("aaaaa b", &mut e).unwrap();
     }

@@ -1,6 +1,7 @@
 //! Reads a tokenizer folder the way transformers does.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ pub struct ModelAssets {
     /// Where they are from, as users know it: a path or `builtin`.
     pub name: String,
     /// Bytes of `tokenizer.json`.
-    pub tokenizer_json: Vec<u8>,
+    pub tokenizer_json: Arc<Vec<u8>>,
     /// Named special tokens.
     pub special_tokens: SpecialTokens,
     /// Ids that end a generation, from `generation_config.json`.
@@ -53,7 +54,7 @@ impl ModelAssets {
         if !file.is_file() {
             return Err(missing(path, &folder));
         }
-        let tokenizer_json = read(&file)?;
+        let tokenizer_json = Arc::new(read(&file)?);
         let config = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let map = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
         let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or_default();
@@ -71,7 +72,7 @@ impl ModelAssets {
             .map_err(|e| Error::new(Code::RunInternal, format!("built-in configuration: {e}")))?;
         Ok(Self {
             name: "builtin".to_owned(),
-            tokenizer_json: builtin::TOKENIZER_JSON.to_vec(),
+            tokenizer_json: Arc::new(builtin::TOKENIZER_JSON.to_vec()),
             special_tokens: special_tokens(&config, &Value::Null),
             eos_ids: Vec::new(),
             templates: config_templates(&config),

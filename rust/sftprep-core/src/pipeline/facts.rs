@@ -64,7 +64,7 @@ pub(super) fn inputs(inputs: &[PlannedInput]) -> Vec<InputInfo> {
 
 /// What the options and the model say, before a row is read.
 pub(super) fn identity(recipe: &Recipe, assets: &ModelAssets) -> RunFacts {
-    let tokenizer_hash = blake3::hash(&assets.tokenizer_json).to_hex().to_string();
+    let tokenizer_hash = recipe.tokenizer.json_hash().to_hex().to_string();
     let special_ids = recipe.special_tokens.iter().filter_map(|(name, text)| {
         Some((name.clone(), u64::from(recipe.tokenizer.token_to_id(text)?)))
     });

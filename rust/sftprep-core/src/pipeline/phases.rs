@@ -107,7 +107,7 @@ pub fn run(config: &PackConfig, phase: Phase, control: &Control) -> Result<PackR
         access != Access::New || tasks.len() > 1 && (0..tasks.len()).any(done)
     };
     let outcome = (|| {
-        let date = Order::new(&recipe, &assets, &files).agree(&output)?;
+        let date = Order::new(&recipe, &files).agree(&output)?;
         if date != recipe.date {
             recipe = Recipe::load_on(&config, &date)?.0; // another process was quicker
         }

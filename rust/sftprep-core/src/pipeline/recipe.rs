@@ -197,7 +197,7 @@ impl Recipe {
 /// # Errors
 /// `tokenizer.invalid` with what the loader says.
 pub fn tokenizer_of(assets: &ModelAssets) -> Result<Arc<Tokenizer>> {
-    Tokenizer::from_bytes(&assets.name, &assets.tokenizer_json)
+    Tokenizer::from_bytes(&assets.name, Arc::clone(&assets.tokenizer_json))
         .map(Arc::new)
         .map_err(|error| {
             Error::new(Code::TokenizerInvalid, error.to_string())

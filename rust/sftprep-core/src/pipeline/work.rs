@@ -15,7 +15,6 @@ use serde_json::Value;
 use super::facts::data_config;
 use super::recipe::Recipe;
 use super::rows::Counts;
-use crate::assets::ModelAssets;
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
 use crate::shard::{self, Digest, LedgerFiles, OutputDir, ShardInfo};
@@ -68,12 +67,12 @@ impl Stamp {
 }
 
 impl Order {
-    pub(super) fn new(recipe: &Recipe, assets: &ModelAssets, files: &[InputFile]) -> Self {
+    pub(super) fn new(recipe: &Recipe, files: &[InputFile]) -> Self {
         let template = recipe.templates.as_ref().map(super::Templates::blake3);
         Self {
             program: format!("{} {}", env!("CARGO_PKG_VERSION"), Code::ALL.len()),
             config: recipe.config.clone(),
-            tokenizer: blake3::hash(&assets.tokenizer_json).to_hex().to_string(),
+            tokenizer: recipe.tokenizer.json_hash().to_hex().to_string(),
             template: template.unwrap_or_default(),
             date: recipe.date.clone(),
             inputs: files.iter().map(Stamp::of).collect(),
