@@ -151,7 +151,42 @@ def tokenizers_table(result: Result) -> str:
     return "\n".join([*lines, "", machine_line(result)])
 
 
+def readers_table(result: Result) -> str:
+    """The comparison of readers."""
+    versions = ", ".join(f"{name} {found}" for name, found in result["versions"].items())
+    lines = [
+        "### Readers",
+        "",
+        f"Random rows of {result['length']:,} tokens (of {result['rows']:,}), ids and labels as "
+        f"int64 torch tensors, one thread, page cache warm; {len(result['rounds'])} rounds in "
+        f"turns ({versions}).",
+        "",
+        "| reader | rows per CPU second, median [min] | rows per second | sftprep's speed-up, "
+        "min / median |",
+        "| --- | --- | --- | --- |",
+    ]
+    for side, found in result["summary"].items():
+        cpu, wall, ratio = (
+            found[name] for name in ("rows_per_cpu_s", "rows_per_s", "sftprep_speedup")
+        )
+        lines.append(
+            f"| {side} | {cpu['median']:,.0f} [{cpu['min']:,.0f}] | {wall['median']:,.0f} "
+            f"| {ratio['min']:.2f} / {ratio['median']:.2f} |"
+        )
+    own = [each["sftprep"] for each in result["rounds"]]
+    opened = sorted(each["open_ms"]["first"] for each in own)
+    lines += [
+        "",
+        f"Allocated by Arrow while sftprep read: {max(x['arrow_bytes_allocated'] for x in own)} "
+        f"bytes. Opening {own[0]['open_ms']['shards']} shards for the first time in a process: "
+        f"{opened[0]:.0f} to {opened[-1]:.0f} ms.",
+        *(f"Left out: {side}, {why}." for side, why in result["left_out"].items()),
+    ]
+    return "\n".join([*lines, "", machine_line(result)])
+
+
 TABLES = {
+    "compare_readers": readers_table,
     "compare_render": render_table,
     "compare_prepare": prepare_table,
     "compare_tokenizers": tokenizers_table,
