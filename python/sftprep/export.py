@@ -10,18 +10,26 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from sftprep import export_megatron
 from sftprep.dataset import ShardDataset
 from sftprep.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Layout = Literal["hf", "parquet", "olmo-npy"]
-LAYOUTS: tuple[Layout, ...] = ("hf", "parquet", "olmo-npy")
+Layout = Literal[
+    "hf",
+    "parquet",
+    "olmo-npy",
+    "megatron-bridge",
+    "megatron-bridge-parquet",
+    "megatron-bridge-npy",
+]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _IGNORE = -100
 _PARQUET_ROWS = 512
@@ -36,8 +44,10 @@ def export(source: str | os.PathLike[str], out: str | os.PathLike[str], to: Layo
         source: Folder of the dataset.
         out: New folder.
         to: ``hf`` (a folder for ``datasets.load_from_disk``, without what sftprep adds),
-            ``parquet`` (the same columns) or ``olmo-npy`` (flat ``token_ids_part_*.npy``,
-            ``labels_mask_part_*.npy`` and the borders of documents).
+            ``parquet`` (the same columns), ``olmo-npy`` (flat ``token_ids_part_*.npy``,
+            ``labels_mask_part_*.npy`` and the borders of documents), or ``megatron-bridge``
+            (``train.sft.bin`` and ``.idx``), ``megatron-bridge-parquet`` (``train.idx.parquet``)
+            and ``megatron-bridge-npy`` (``train.npy``), each with ``train_metadata.json``.
 
     Returns:
         The files written.
@@ -53,8 +63,9 @@ def export(source: str | os.PathLike[str], out: str | os.PathLike[str], to: Layo
     folder = Path(out)
     if folder.exists():
         raise OutputError("the output exists", code="output.exists", path=str(folder))
-    if to == "olmo-npy":
+    if to not in {"hf", "parquet"}:
         _refuse_weights(rows)
+    if to == "olmo-npy":
         _refuse_other_ends(rows)
     # Under another name until it is whole: half an export does not look like one.
     partial = folder.with_name(f".{folder.name}.partial")
@@ -83,6 +94,9 @@ def _sync(path: Path) -> None:
 
 def _refuse_weights(rows: ShardDataset) -> None:
     for row in range(len(rows)):
+        weights = rows.weights(row)
+        if weights is None or (weights[rows[row]["labels"] != _IGNORE] == 1).all():
+            continue
         for document in rows.documents(row):
             if any(span.trained and span.weight not in {0.0, 1.0} for span in document.spans):
                 raise ConfigError(
@@ -154,4 +168,11 @@ def _blocks(rows: ShardDataset) -> Iterator[list[Any]]:
         yield block
 
 
-_WRITERS = {"hf": _hf, "parquet": _parquet, "olmo-npy": _olmo}
+_WRITERS = {
+    "hf": _hf,
+    "parquet": _parquet,
+    "olmo-npy": _olmo,
+    "megatron-bridge": export_megatron.write_indexed,
+    "megatron-bridge-parquet": export_megatron.write_parquet,
+    "megatron-bridge-npy": export_megatron.write_npy,
+}

@@ -10,7 +10,18 @@ EXAMPLES = """\
 examples:
   sftprep export packs/ --to parquet --out packs-parquet/
   sftprep export packs/ --to olmo-npy --out packs-npy/
+  sftprep export packs/ --to megatron-bridge --out packs-bridge/
 """
+
+# Those of sftprep.export, which is not imported for --help.
+_LAYOUTS = (
+    "hf",
+    "parquet",
+    "olmo-npy",
+    "megatron-bridge",
+    "megatron-bridge-parquet",
+    "megatron-bridge-npy",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         required=True,
-        choices=("hf", "parquet", "olmo-npy"),
-        help="the layout",
+        choices=_LAYOUTS,
+        metavar="LAYOUT",
+        help=f"the layout: {', '.join(_LAYOUTS)}",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="new folder")
 
