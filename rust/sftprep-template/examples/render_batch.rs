@@ -6,11 +6,13 @@
 //!
 //! answers `{"ok": true, "text": ..., "same": true}` (`same`: tracing gives the same text) or
 //! `{"ok": false, "code": ..., "error": ...}`. With `"label": true` the answer also holds the
-//! turns and spans (`stop_tokens`: list of strings). A line without a template uses the one before.
+//! turns and spans (`stop_tokens`: list of strings); with `"origins": true` a checksum of segments
+//! and leaves, for comparing two builds. A line without a template uses the one before.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::hash::{Hash, Hasher};
 use std::io::{BufRead, Write};
 
 use serde_json::{Value, json};
@@ -37,6 +39,13 @@ fn answer(template: &Result<ChatTemplate, TemplateError>, value: &Value) -> Valu
     match plain {
         Ok(text) => {
             let mut answer = json!({"ok": true, "text": text, "same": same});
+            if value["origins"] == json!(true)
+                && let Ok(traced) = &traced
+            {
+                let mut hasher = std::hash::DefaultHasher::new();
+                format!("{:?} {:?}", traced.segments, traced.leaves).hash(&mut hasher);
+                answer["origins"] = json!(hasher.finish());
+            }
             if value["label"] == json!(true) {
                 answer["label"] = label(template, &request, value);
             }

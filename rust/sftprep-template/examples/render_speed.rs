@@ -1,6 +1,7 @@
 //! Times rendering: reads requests as `render_batch` does, renders each many times with origins
 //! off, on, and labelled, and prints microseconds per conversation as one JSON object. With an
-//! argument (`plain`, `traced` or `labelled`) it does that one only, for profilers.
+//! argument (`plain`, `traced` or `labelled`) it does that one only, for profilers; with a second,
+//! so many conversations per measurement.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -42,7 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut session = template.session();
     let options = SpanOptions::default();
     let only = std::env::args().nth(1);
-    let rounds = u32::try_from(RENDERS / requests.len() + 1)?;
+    let renders = match std::env::args().nth(2) {
+        Some(count) => count.parse()?,
+        None => RENDERS,
+    };
+    let rounds = u32::try_from(renders.div_ceil(requests.len()))?;
     let time = |name: &str, work: &mut dyn FnMut(&Request<'_>)| {
         if only.as_ref().is_some_and(|only| only != name) {
             return 0.0;

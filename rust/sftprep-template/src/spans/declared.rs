@@ -23,14 +23,11 @@ pub(super) fn turn(declared: &Declaration, pieces: &Pieces<'_>, index: u32) -> O
     if from > window_end(pieces, index, last) && !pieces.text[last..from].trim().is_empty() {
         return None;
     }
-    ranges.last_mut()?.1 = end;
+    ranges.last_mut()?.1 = end as u32;
     Some(Turn {
         message: index,
         method: Method::Declared,
-        ranges: ranges
-            .into_iter()
-            .map(|(from, to)| (from as u32, to as u32))
-            .collect(),
+        ranges,
         stop: Some((from as u32, end as u32)),
         dropped: Vec::new(),
         dropped_as_history: false,

@@ -4,11 +4,9 @@
 //! with the generation prompt. That text, from the last byte of an earlier message on, must stand
 //! before the turn in the conversation itself.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use super::pieces::Pieces;
 use super::{MAX_CACHE, Method, Rule, Session, StartConvention};
-use crate::data::{Data, Map};
+use crate::data::Data;
 use crate::request::Request;
 
 /// What the template writes before an answer at one kind of place.
@@ -59,22 +57,22 @@ impl Session<'_> {
         place: Place,
         convention: StartConvention,
     ) -> Start {
-        let key = place_key(request, place.index);
-        let cached = self.headers.get(&key).cloned();
-        if let Some(headers) = &cached
+        let key = self.key(place.index);
+        if let Some(headers) = self.headers.get(&key)
             && let Some(found) = match_full(headers, pieces, place)
         {
             return self.accept(request, pieces, place, headers, found, convention);
         }
         let headers = self.headers(request, place.index);
+        let start = match match_full(&headers, pieces, place) {
+            Some(found) => self.accept(request, pieces, place, &headers, found, convention),
+            None => self.partial(request, pieces, place, &headers),
+        };
         if self.headers.len() >= MAX_CACHE {
             self.headers.clear();
         }
-        self.headers.insert(key, headers.clone());
-        if let Some(found) = match_full(&headers, pieces, place) {
-            return self.accept(request, pieces, place, &headers, found, convention);
-        }
-        self.partial(request, pieces, place, &headers)
+        self.headers.insert(key, headers);
+        start
     }
 
     fn headers(&self, request: &Request<'_>, index: u32) -> Headers {
@@ -330,35 +328,6 @@ fn message(role: &str, content: &str) -> Data {
             .into_iter()
             .collect(),
     )
-}
-
-/// What decides the text before a turn: roles and shape of the messages before, tools, variables.
-pub(super) fn place_key(request: &Request<'_>, index: u32) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    index.hash(&mut hasher);
-    request
-        .tools
-        .map_or(0, <[Data]>::len)
-        .min(1)
-        .hash(&mut hasher);
-    request.documents.is_some().hash(&mut hasher);
-    for (key, value) in request.kwargs.iter() {
-        key.hash(&mut hasher);
-        format!("{value:?}").hash(&mut hasher);
-    }
-    for message in &request.messages[..index as usize] {
-        super::role(message).hash(&mut hasher);
-        for (key, value) in message.as_map().into_iter().flat_map(Map::iter) {
-            key.hash(&mut hasher);
-            match value {
-                Data::Str(text) => text.is_empty().hash(&mut hasher),
-                Data::List(items) => (2, items.len()).hash(&mut hasher),
-                Data::Null => 3.hash(&mut hasher),
-                _ => 4.hash(&mut hasher),
-            }
-        }
-    }
-    hasher.finish()
 }
 
 pub(super) fn common(a: &str, b: &str) -> usize {

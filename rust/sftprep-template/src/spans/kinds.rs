@@ -9,46 +9,60 @@ pub(super) fn partition(
     pieces: &Pieces<'_>,
     turns: &[Result<Turn, Refusal>],
 ) -> Vec<KindSpan> {
-    let mut spans: Vec<KindSpan> = Vec::new();
-    let mut proven = vec![false; request.messages.len()];
+    let mut spans: Vec<KindSpan> = Vec::with_capacity(pieces.list.len() + turns.len());
+    let mut ranges: Vec<((u32, u32), &Turn)> = Vec::with_capacity(turns.len());
     for turn in turns.iter().flatten() {
-        proven[turn.message as usize] = true;
+        ranges.extend(turn.ranges.iter().map(|range| (*range, turn)));
     }
-    for piece in &pieces.list {
-        let kind = match piece.message {
-            // Behind its turn a message is only quoted, as a tool's name in its result's header.
-            Some(message) if proven[message as usize] => SpanKind::Scaffold,
-            _ => outside_kind(request, pieces, piece),
-        };
-        let message = piece.message.filter(|_| kind != SpanKind::Scaffold);
-        push(
-            &mut spans,
-            piece.start as u32,
-            piece.end as u32,
-            kind,
-            message,
-        );
-    }
-    for turn in turns.iter().flatten() {
-        for range in &turn.ranges {
-            let role = request.messages.get(turn.message as usize).and_then(role);
-            let inner = match other_kind(role) {
-                None => inside(pieces, turn, *range),
-                Some(kind) => vec![KindSpan {
-                    start: range.0,
-                    end: range.1,
-                    kind,
-                    message: Some(turn.message),
-                }],
-            };
-            overlay(&mut spans, *range, inner);
+    ranges.sort_unstable_by_key(|(range, _)| *range); // in order already, as a rule
+    // What is before the next range is decided piece by piece, a range as a whole.
+    let mut at = 0;
+    for (range, turn) in ranges {
+        outside(request, pieces, turns, (at, range.0), &mut spans);
+        let role = request.messages.get(turn.message as usize).and_then(role);
+        match other_kind(role) {
+            None => inside(pieces, turn, range, &mut spans),
+            Some(kind) => push(&mut spans, range.0, range.1, kind, Some(turn.message)),
         }
+        at = range.1;
     }
+    outside(request, pieces, turns, (at, u32::MAX), &mut spans);
     spans
 }
 
+/// The kinds of what no turn that is trained covers.
+fn outside(
+    request: &Request<'_>,
+    pieces: &Pieces<'_>,
+    turns: &[Result<Turn, Refusal>],
+    (from, to): (u32, u32),
+    spans: &mut Vec<KindSpan>,
+) {
+    // Behind its turn a message is only quoted, as a tool's name in its result's header.
+    let proven = |message: u32| {
+        let place = turns.binary_search_by_key(&message, |turn| match turn {
+            Ok(turn) => turn.message,
+            Err(refusal) => refusal.message,
+        });
+        place.is_ok_and(|at| turns[at].is_ok())
+    };
+    for piece in &pieces.list[pieces.index_at(from as usize)..] {
+        let (start, end) = (piece.start as u32, piece.end as u32);
+        if start >= to {
+            break;
+        }
+        let kind = match piece.message {
+            None => SpanKind::Scaffold,
+            Some(message) if proven(message) => SpanKind::Scaffold,
+            Some(message) => outside_kind(request, pieces, piece, message),
+        };
+        let message = piece.message.filter(|_| kind != SpanKind::Scaffold);
+        push(spans, start.max(from), end.min(to), kind, message);
+    }
+}
+
 fn push(spans: &mut Vec<KindSpan>, start: u32, end: u32, kind: SpanKind, message: Option<u32>) {
-    if start == end {
+    if start >= end {
         return;
     }
     match spans.last_mut() {
@@ -64,10 +78,12 @@ fn push(spans: &mut Vec<KindSpan>, start: u32, end: u32, kind: SpanKind, message
     }
 }
 
-fn outside_kind(request: &Request<'_>, pieces: &Pieces<'_>, piece: &Piece) -> SpanKind {
-    let Some(message) = piece.message else {
-        return SpanKind::Scaffold;
-    };
+fn outside_kind(
+    request: &Request<'_>,
+    pieces: &Pieces<'_>,
+    piece: &Piece,
+    message: u32,
+) -> SpanKind {
     other_kind(request.messages.get(message as usize).and_then(role))
         .unwrap_or_else(|| field_kind(pieces, piece))
 }
@@ -96,87 +112,49 @@ fn field_kind(pieces: &Pieces<'_>, piece: &Piece) -> SpanKind {
 }
 
 /// The kinds inside of a trained range: literals take the kind of the text that they frame.
-fn inside(pieces: &Pieces<'_>, turn: &Turn, range: (u32, u32)) -> Vec<KindSpan> {
+fn inside(pieces: &Pieces<'_>, turn: &Turn, range: (u32, u32), spans: &mut Vec<KindSpan>) {
     let message = Some(turn.message);
     let stop = turn
         .stop
         .filter(|stop| stop.0 >= range.0 && stop.1 <= range.1);
     let end = stop.map_or(range.1, |stop| stop.0);
-    let mut marked: Vec<(u32, u32, Option<SpanKind>)> = Vec::new();
-    for piece in &pieces.list {
+    let list = &pieces.list[pieces.index_at(range.0 as usize)..];
+    let own = |piece: &Piece| (piece.message == message).then(|| field_kind(pieces, piece));
+    let reaches = |piece: &&Piece| (piece.start as u32) < end;
+    let mut before = None;
+    for (at, piece) in list.iter().enumerate() {
         let (from, to) = (
             (piece.start as u32).max(range.0),
             (piece.end as u32).min(end),
         );
-        if from < to {
-            let kind = (piece.message == message).then(|| field_kind(pieces, piece));
-            marked.push((from, to, kind));
+        if from >= to {
+            break;
         }
-    }
-    let mut spans = Vec::new();
-    for index in 0..marked.len() {
-        let (from, to, kind) = marked[index];
-        if let Some(kind) = kind {
-            push(&mut spans, from, to, kind, message);
+        if let Some(kind) = own(piece) {
+            push(spans, from, to, kind, message);
+            before = Some(kind);
             continue;
         }
-        let before = marked[..index].iter().rev().find_map(|mark| mark.2);
-        let after = marked[index..].iter().find_map(|mark| mark.2);
+        let after = list[at..].iter().take_while(reaches).find_map(own);
         match (before, after) {
             (Some(SpanKind::Reasoning), after) if after != before => {
                 // The closing mark belongs to the reasoning, what follows to the next part.
                 let text = &pieces.text[from as usize..to as usize];
                 let close = text.find(['>', ']']).map_or(to, |at| from + at as u32 + 1);
-                push(&mut spans, from, close, SpanKind::Reasoning, message);
-                push(
-                    &mut spans,
-                    close,
-                    to,
-                    after.unwrap_or(SpanKind::Answer),
-                    message,
-                );
+                push(spans, from, close, SpanKind::Reasoning, message);
+                let next = after.unwrap_or(SpanKind::Answer);
+                push(spans, close, to, next, message);
             }
-            (Some(SpanKind::ToolCall), _) => {
-                push(&mut spans, from, to, SpanKind::ToolCall, message);
-            }
-            (_, Some(after)) => push(&mut spans, from, to, after, message),
+            (Some(SpanKind::ToolCall), _) => push(spans, from, to, SpanKind::ToolCall, message),
+            (_, Some(after)) => push(spans, from, to, after, message),
             (before, None) => {
-                push(
-                    &mut spans,
-                    from,
-                    to,
-                    before.unwrap_or(SpanKind::Answer),
-                    message,
-                );
+                let kind = before.unwrap_or(SpanKind::Answer);
+                push(spans, from, to, kind, message);
             }
         }
     }
     if let Some(stop) = stop {
-        push(&mut spans, stop.0, stop.1, SpanKind::Stop, message);
-        push(&mut spans, stop.1, range.1, SpanKind::Answer, message);
-    }
-    spans
-}
-
-/// Puts `inner` in place of what `spans` said about `range`.
-fn overlay(spans: &mut Vec<KindSpan>, range: (u32, u32), inner: Vec<KindSpan>) {
-    let old = std::mem::take(spans);
-    let mut placed = false;
-    let mut inner = Some(inner);
-    for span in old {
-        let before = span.end.min(range.0);
-        if span.start < before {
-            push(spans, span.start, before, span.kind, span.message);
-        }
-        if !placed && span.end > range.0 {
-            placed = true;
-            for part in inner.take().unwrap_or_default() {
-                push(spans, part.start, part.end, part.kind, part.message);
-            }
-        }
-        let after = span.start.max(range.1);
-        if after < span.end {
-            push(spans, after, span.end, span.kind, span.message);
-        }
+        push(spans, stop.0, stop.1, SpanKind::Stop, message);
+        push(spans, stop.1, range.1, SpanKind::Answer, message);
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::pieces::Pieces;
+use super::ranges::within;
 use crate::data::{Data, Map};
 
 /// A text field of a message with the path that origins use.
@@ -30,21 +31,8 @@ pub(super) fn missing(
     message: &Map,
     pieces: &Pieces<'_>,
     index: u32,
-    ranges: &[(usize, usize)],
+    ranges: &[(u32, u32)],
 ) -> Missing {
-    let mut fields = Vec::new();
-    for (key, value) in message.iter() {
-        match &**key {
-            "content" | "tool_calls" => collect(value, Cow::Borrowed(&**key), &mut fields, 0),
-            // The template sees the same reasoning under each of its names.
-            name if REASONING.contains(&name) => {
-                for alias in REASONING {
-                    collect(value, Cow::Borrowed(alias), &mut fields, 0);
-                }
-            }
-            _ => {}
-        }
-    }
     let reasoning = |path: &str| path.starts_with("reasoning") || path.starts_with("thinking");
     let mut found = Missing {
         fields: Vec::new(),
@@ -53,20 +41,32 @@ pub(super) fn missing(
     };
     let mut reasoning_seen = false;
     let mut reasoning_lost = None;
-    for field in &fields {
+    let mut judge = |field: Field<'_>| {
         if field.text.trim().is_empty() || is_bookkeeping(&field.path) {
-            continue;
+            return;
         }
-        let lost = lost_text(field, pieces, index, ranges);
+        let lost = lost_text(&field, pieces, index, ranges);
         if reasoning(&field.path) {
             // The same reasoning under several names: one of them is enough.
             reasoning_seen |= lost.is_none();
             if lost.is_some() {
-                reasoning_lost.get_or_insert_with(|| field.path.clone().into_owned());
+                reasoning_lost.get_or_insert_with(|| field.path.into_owned());
             }
         } else if let Some(lost) = lost {
             found.only_reasoning &= lost == Lost::Thought;
-            found.fields.push(field.path.clone().into_owned());
+            found.fields.push(field.path.into_owned());
+        }
+    };
+    for (key, value) in message.iter() {
+        match &**key {
+            "content" | "tool_calls" => collect(value, Cow::Borrowed(&**key), &mut judge, 0),
+            // The template sees the same reasoning under each of its names.
+            name if REASONING.contains(&name) => {
+                for alias in REASONING {
+                    collect(value, Cow::Borrowed(alias), &mut judge, 0);
+                }
+            }
+            _ => {}
         }
     }
     if let Some(path) = reasoning_lost
@@ -79,24 +79,23 @@ pub(super) fn missing(
 
 /// Ids and types of calls are bookkeeping that most templates leave out.
 pub(super) fn is_bookkeeping(path: &str) -> bool {
-    let last = path.rsplit('.').next();
     path.starts_with("tool_calls")
-        && (matches!(last, Some("id" | "type")) || path.ends_with("].name"))
+        && (matches!(path.rsplit('.').next(), Some("id" | "type")) || path.ends_with("].name"))
 }
 
-fn collect<'d>(value: &'d Data, path: Cow<'d, str>, fields: &mut Vec<Field<'d>>, depth: u32) {
+fn collect<'d>(value: &'d Data, path: Cow<'d, str>, judge: &mut impl FnMut(Field<'d>), depth: u32) {
     match value {
-        Data::Str(text) => fields.push(Field { path, text }),
+        Data::Str(text) => judge(Field { path, text }),
         Data::List(items) if depth < 32 => {
             for (index, item) in items.iter().enumerate() {
-                collect(item, format!("{path}[{index}]").into(), fields, depth + 1);
+                collect(item, format!("{path}[{index}]").into(), judge, depth + 1);
             }
         }
         Data::Map(map) if depth < 32 => {
             let is_part = map.contains_key("type") && map.contains_key("text");
             for (key, item) in map.iter() {
                 if !(is_part && &**key == "type") {
-                    collect(item, format!("{path}.{key}").into(), fields, depth + 1);
+                    collect(item, format!("{path}.{key}").into(), judge, depth + 1);
                 }
             }
         }
@@ -116,16 +115,17 @@ fn lost_text(
     field: &Field<'_>,
     pieces: &Pieces<'_>,
     index: u32,
-    ranges: &[(usize, usize)],
+    ranges: &[(u32, u32)],
 ) -> Option<Lost> {
+    if whole_text(field, pieces, index, ranges) {
+        return None;
+    }
     let mut covered: Vec<(usize, usize)> = Vec::new();
     let mut inexact = false;
     for piece in pieces.of(index) {
         let Some(leaf) = piece.leaf else { continue };
         let leaf = &pieces.rendered.leaves[leaf as usize];
-        let inside = ranges
-            .iter()
-            .any(|(from, to)| piece.start >= *from && piece.end <= *to);
+        let inside = within(piece, ranges);
         let mixed = leaf.kind == crate::trace::LeafKind::Mixed;
         let parent = field.path.starts_with(&*leaf.path) && piece.source.is_none();
         if !inside || !(leaf.path == field.path || mixed || parent) {
@@ -167,6 +167,21 @@ fn lost_text(
         }
     }
     worst
+}
+
+/// Whether one piece holds all of a field but white space at its ends, as is usual.
+fn whole_text(field: &Field<'_>, pieces: &Pieces<'_>, index: u32, ranges: &[(u32, u32)]) -> bool {
+    pieces.of(index).any(|piece| {
+        let (Some(leaf), Some(from)) = (piece.leaf, piece.source) else {
+            return false;
+        };
+        let (from, to) = (from as usize, from as usize + piece.end - piece.start);
+        let blank = |text: Option<&str>| text.is_some_and(|text| text.trim().is_empty());
+        pieces.rendered.leaves[leaf as usize].path == field.path
+            && blank(field.text.get(..from))
+            && blank(field.text.get(to..))
+            && within(piece, ranges)
+    })
 }
 
 /// White space and think marks that the template writes itself are no loss.

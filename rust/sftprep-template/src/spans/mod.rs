@@ -12,19 +12,19 @@ mod leaves;
 mod pieces;
 mod prefix;
 mod ranges;
+mod shapes;
 mod stop;
 mod switches;
 mod turn;
 
-use std::collections::HashMap;
-
-use crate::data::{Data, Map};
+use crate::data::{Data, Map, same_word};
 use crate::error::TemplateError;
 use crate::request::Request;
 use crate::template::{ChatTemplate, Rendered};
 
 use header::Headers;
-use pieces::Pieces;
+use pieces::{Memory, Pieces};
+use shapes::Table;
 
 /// What a stretch of the text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -213,15 +213,18 @@ pub struct Labelled {
 #[derive(Debug)]
 pub struct Session<'t> {
     template: &'t ChatTemplate,
-    headers: HashMap<u64, Headers>,
-    stops: HashMap<u64, Option<String>>,
+    headers: Table<Headers>,
+    stops: Table<Option<String>>,
+    /// Keys of the places of the row at hand.
+    keys: Vec<u64>,
+    memory: Memory,
 }
 
 /// What a session learned about its template, to be kept where the template cannot be borrowed.
 #[derive(Debug, Default)]
 pub struct Learned {
-    headers: HashMap<u64, Headers>,
-    stops: HashMap<u64, Option<String>>,
+    headers: Table<Headers>,
+    stops: Table<Option<String>>,
 }
 
 /// Entries kept before the caches start over.
@@ -240,6 +243,8 @@ impl ChatTemplate {
             template: self,
             headers,
             stops,
+            keys: Vec::new(),
+            memory: Memory::default(),
         }
     }
 }
@@ -261,20 +266,28 @@ impl Session<'_> {
         options: &SpanOptions,
     ) -> Result<Labelled, TemplateError> {
         let rendered = self.template.render_traced(request)?;
-        let pieces = Pieces::new(&rendered);
-        let mut turns = Vec::new();
+        let pieces = Pieces::reusing(&rendered, std::mem::take(&mut self.memory));
+        shapes::keys(request, &mut self.keys);
+        let trained = |role: &str| options.roles.iter().any(|known| same_word(known, role));
+        let mut turns = Vec::with_capacity(request.messages.len().div_ceil(2));
         for (index, message) in request.messages.iter().enumerate() {
-            if role(message).is_some_and(|role| options.roles.iter().any(|known| known == role)) {
+            if role(message).is_some_and(trained) {
                 turns.push(self.turn(request, options, &pieces, index));
             }
         }
         turn::refuse_overlaps(&mut turns, &pieces);
         let spans = kinds::partition(request, &pieces, &turns);
+        self.memory = pieces.into_memory();
         Ok(Labelled {
             rendered,
             spans,
             turns,
         })
+    }
+
+    /// The key of a place of the row at hand.
+    fn key(&self, index: u32) -> u64 {
+        self.keys.get(index as usize).copied().unwrap_or_default()
     }
 
     /// Renders another conversation for comparison; `None` if the template refuses it.

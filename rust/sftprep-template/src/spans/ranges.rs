@@ -5,7 +5,7 @@ use super::leaves;
 use super::pieces::{Piece, Pieces};
 
 /// Byte ranges in order, or why there are none.
-type Ranges = Result<Vec<(usize, usize)>, (Rule, String, usize)>;
+type Ranges = Result<Vec<(u32, u32)>, (Rule, String, usize)>;
 
 /// A stretch of pieces that are not another message's.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +30,12 @@ pub(super) fn split(pieces: &Pieces<'_>, index: u32, start: usize) -> Ranges {
         let detail = "text of the turn stands before its start";
         return Err((Rule::A, detail.into(), early.start));
     }
-    let Some(last) = own(pieces, index).map(|piece| piece.end).max() else {
-        return Ok(vec![(start, start)]);
+    // Pieces are in order: the last one ends last.
+    let Some(last) = own(pieces, index).next_back().map(|piece| piece.end) else {
+        return Ok(vec![(start as u32, start as u32)]);
     };
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for run in runs(pieces, index, start, last.max(start)) {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    each_run(pieces, index, start, last.max(start), |run| {
         let list = &pieces.list[run.pieces.0..run.pieces.1];
         let mut owned = list.iter().filter(|piece| piece.message == Some(index));
         let (Some(first), at) = (owned.next(), list[0].start.max(start)) else {
@@ -42,10 +43,10 @@ pub(super) fn split(pieces: &Pieces<'_>, index: u32, start: usize) -> Ranges {
                 // what the header is followed by is somebody else's
                 return Err((Rule::A, inside.into(), list[0].end));
             }
-            continue;
+            return Ok(());
         };
         if !ranges.is_empty() && repeats(pieces, index, run, &ranges) {
-            continue;
+            return Ok(());
         }
         let end = owned.next_back().unwrap_or(first).end;
         let from = if run.beside_text.0 && !ranges.is_empty() {
@@ -60,8 +61,9 @@ pub(super) fn split(pieces: &Pieces<'_>, index: u32, start: usize) -> Ranges {
                 .map_or(end, |piece| piece.end)
                 .min(last.max(end))
         };
-        ranges.push((from, to));
-    }
+        ranges.push((from as u32, to as u32));
+        Ok(())
+    })?;
     if ranges.is_empty() {
         return Err((Rule::A, inside.into(), start));
     }
@@ -69,24 +71,22 @@ pub(super) fn split(pieces: &Pieces<'_>, index: u32, start: usize) -> Ranges {
 }
 
 /// The end of the last byte of message `index` in some ranges.
-pub(super) fn last_own(
-    pieces: &Pieces<'_>,
-    index: u32,
-    ranges: &[(usize, usize)],
-) -> Option<usize> {
-    let inside = |piece: &&Piece| {
-        ranges
-            .iter()
-            .any(|(from, to)| piece.start >= *from && piece.end <= *to)
-    };
+pub(super) fn last_own(pieces: &Pieces<'_>, index: u32, ranges: &[(u32, u32)]) -> Option<usize> {
     own(pieces, index)
-        .filter(inside)
+        .rev()
+        .find(|piece| within(piece, ranges))
         .map(|piece| piece.end)
-        .max()
+}
+
+/// Whether a piece lies in one of some ranges.
+pub(super) fn within(piece: &Piece, ranges: &[(u32, u32)]) -> bool {
+    let inside =
+        |range: &(u32, u32)| piece.start >= range.0 as usize && piece.end <= range.1 as usize;
+    ranges.iter().any(inside)
 }
 
 /// Text of a message, but for copies in other messages' windows.
-fn own<'p>(pieces: &'p Pieces<'_>, index: u32) -> impl Iterator<Item = &'p Piece> {
+fn own<'p>(pieces: &'p Pieces<'_>, index: u32) -> impl DoubleEndedIterator<Item = &'p Piece> {
     pieces
         .of(index)
         .filter(move |piece| piece.owner.is_none_or(|owner| owner == index))
@@ -100,43 +100,49 @@ fn is_foreign(piece: &Piece, index: u32) -> bool {
     }
 }
 
-/// The stretches between `start` and `last` that are not another message's.
-fn runs(pieces: &Pieces<'_>, index: u32, start: usize, last: usize) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut open = false;
+/// Calls `visit` with the stretches between `start` and `last` that are not another message's.
+fn each_run<E>(
+    pieces: &Pieces<'_>,
+    index: u32,
+    start: usize,
+    last: usize,
+    mut visit: impl FnMut(Run) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut open: Option<Run> = None;
     let mut text_before = false;
-    for (at, piece) in pieces.list.iter().enumerate().skip(pieces.index_at(start)) {
+    let first = pieces.index_at(start);
+    for (at, piece) in pieces.list.iter().enumerate().skip(first) {
         if piece.start >= last {
             break;
         }
         if is_foreign(piece, index) {
-            if let Some(run) = runs.last_mut().filter(|_| open) {
+            if let Some(mut run) = open.take() {
                 run.beside_text.1 = piece.input;
+                visit(run)?;
             }
-            (open, text_before) = (false, piece.input);
+            text_before = piece.input;
             continue;
         }
-        match runs.last_mut().filter(|_| open) {
+        match &mut open {
             Some(run) => run.pieces.1 = at + 1,
-            None => runs.push(Run {
-                pieces: (at, at + 1),
-                beside_text: (text_before, false),
-            }),
+            None => {
+                open = Some(Run {
+                    pieces: (at, at + 1),
+                    beside_text: (text_before, false),
+                });
+            }
         }
-        open = true;
     }
-    runs
+    open.map_or(Ok(()), visit)
 }
 
 /// Whether all that a run says of the message is in `ranges` already, or is bookkeeping.
-fn repeats(pieces: &Pieces<'_>, index: u32, run: Run, ranges: &[(usize, usize)]) -> bool {
+fn repeats(pieces: &Pieces<'_>, index: u32, run: Run, ranges: &[(u32, u32)]) -> bool {
     let said = |piece: &Piece| {
         let Some(leaf) = piece.leaf else { return true };
         let path = &pieces.rendered.leaves[leaf as usize].path;
         let covers = |other: &Piece| {
-            let inside = ranges
-                .iter()
-                .any(|(from, to)| other.start >= *from && other.end <= *to);
+            let inside = within(other, ranges);
             let same = other
                 .leaf
                 .is_some_and(|leaf| pieces.rendered.leaves[leaf as usize].path == *path);

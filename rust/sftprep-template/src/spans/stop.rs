@@ -1,6 +1,5 @@
 //! Rule E: where a turn ends.
 
-use super::header::place_key;
 use super::pieces::Pieces;
 use super::{MAX_CACHE, Rule, Session, SpanOptions};
 use crate::data::{Data, Map};
@@ -128,7 +127,7 @@ impl Session<'_> {
         options: &SpanOptions,
         index: u32,
     ) -> Option<String> {
-        let key = place_key(request, index);
+        let key = self.key(index);
         if let Some(known) = self.stops.get(&key) {
             return known.clone();
         }
@@ -189,7 +188,10 @@ pub(super) fn find(
     {
         // Some templates close a turn twice; what follows the first close is not the turn's.
         let stop = &tail[from..to];
-        let from = tail.find(stop).unwrap_or(from);
+        let from = match from {
+            0 => 0,
+            _ => tail.find(stop).unwrap_or(from),
+        };
         return Some((from, from + stop.len()));
     }
     let (from, to) = last_stop_mark(tail)?;
@@ -203,17 +205,27 @@ fn last_known(tail: &str, stops: &[String]) -> Option<(usize, usize)> {
     stops
         .iter()
         .filter(|stop| !stop.is_empty())
-        .filter_map(|stop| tail.rfind(stop.as_str()).map(|at| (at, at + stop.len())))
+        .filter_map(|stop| rfind(tail, stop).map(|at| (at, at + stop.len())))
         .max_by_key(|(from, to)| (*to, usize::MAX - from))
+}
+
+/// The last place of a stop token. Both are a few bytes long: the library's search would spend
+/// most of its time on getting ready.
+fn rfind(tail: &str, stop: &str) -> Option<usize> {
+    let (tail, stop) = (tail.as_bytes(), stop.as_bytes());
+    let last = tail.len().checked_sub(stop.len())?;
+    (0..=last)
+        .rev()
+        .find(|at| tail[*at] == stop[0] && tail[*at..].starts_with(stop))
 }
 
 /// The last special-token variable in the window.
 fn last_special(pieces: &Pieces<'_>, last: usize, window: usize) -> Option<(usize, usize)> {
-    pieces
-        .list
+    pieces.list[..pieces.index_at(window)]
         .iter()
         .rev()
-        .find(|piece| piece.special && piece.start >= last && piece.end <= window)
+        .take_while(|piece| piece.start >= last)
+        .find(|piece| piece.special)
         .map(|piece| (piece.start - last, piece.end - last))
 }
 
@@ -250,8 +262,7 @@ pub(super) fn last_stop_mark(tail: &str) -> Option<(usize, usize)> {
 
 /// A mark that begins the next turn instead of ending this one.
 fn is_opener(mark: &str) -> bool {
-    let lower = mark.to_lowercase();
-    [
+    const WORDS: [&str; 7] = [
         "im_start",
         "start_header",
         "start_of_turn",
@@ -259,8 +270,10 @@ fn is_opener(mark: &str) -> bool {
         "assistant",
         "[inst]",
         "begin",
-    ]
-    .iter()
-    .any(|word| lower.contains(word))
-        && !lower.contains('/')
+    ];
+    let names = |word: &str| {
+        let mut places = mark.as_bytes().windows(word.len());
+        places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    !mark.contains('/') && WORDS.iter().any(|word| names(word))
 }

@@ -108,14 +108,10 @@ impl Session<'_> {
         let window = window_end(pieces, index, last);
         let (end, stop) = self.end(request, options, pieces, index, last, window)?;
         if let Some(range) = ranges.last_mut() {
-            range.1 = end;
+            range.1 = end as u32;
         }
         // Looking ahead, a template may write the next message's frame into this window.
-        let ranges: Vec<(u32, u32)> = ranges
-            .into_iter()
-            .filter(|(from, to)| from < to)
-            .map(|(from, to)| (from as u32, to as u32))
-            .collect();
+        ranges.retain(|(from, to)| from < to);
         if ranges.is_empty() {
             return Ok(empty_turn(index));
         }
@@ -142,12 +138,7 @@ fn check_fields(
     let Some(message) = request.messages[turn.message as usize].as_map() else {
         return Ok(leaves::Missing::default());
     };
-    let ranges: Vec<_> = turn
-        .ranges
-        .iter()
-        .map(|(from, to)| (*from as usize, *to as usize))
-        .collect();
-    let mut missing = leaves::missing(message, pieces, turn.message, &ranges);
+    let mut missing = leaves::missing(message, pieces, turn.message, &turn.ranges);
     let followed = turn.message as usize + 1 < request.messages.len();
     missing.as_history = followed && missing.only_reasoning && !missing.fields.is_empty();
     let policy = if missing.as_history {
@@ -182,15 +173,10 @@ pub(super) fn place(pieces: &Pieces<'_>, index: u32) -> Option<Place> {
     // where the turn is.
     let own = |piece: &&Piece| piece.owner.is_none_or(|owner| owner == index);
     let first = pieces.of(index).find(own).map(|piece| piece.start);
+    let written_for = |piece: &&Piece| piece.owner == Some(index);
     let at = match first {
         Some(first) => first,
-        None => {
-            pieces
-                .list
-                .iter()
-                .find(|piece| piece.owner == Some(index))?
-                .start
-        }
+        None => pieces.near(index).iter().find(written_for)?.start,
     };
     let window = pieces.window_start(index, at);
     let anchor = pieces.anchor(
@@ -224,7 +210,12 @@ fn check_tags(pieces: &Pieces<'_>, index: u32) -> Result<(), (Rule, String, usiz
             && piece.owner == Some(index)
             && piece.message != Some(index)
     };
-    match pieces.list.iter().find(foreign) {
+    let tagged = if pieces.tagged {
+        pieces.near(index)
+    } else {
+        &[]
+    };
+    match tagged.iter().find(foreign) {
         Some(piece) => {
             let detail = "the turn's generation tags hold text of another message";
             Err((Rule::F, detail.into(), piece.start))
@@ -240,23 +231,21 @@ fn tags_agree(pieces: &Pieces<'_>, turn: &Turn) -> bool {
             .iter()
             .any(|(from, to)| at >= *from as usize && at < *to as usize)
     };
+    let near = pieces.near(turn.message);
     let (Some(first), Some(last)) = (turn.ranges.first(), turn.ranges.last()) else {
-        return !pieces
-            .list
+        return !near
             .iter()
             .any(|p| p.generation && p.owner == Some(turn.message));
     };
     let (first, last) = (first.0 as usize, last.1 as usize);
-    pieces
-        .list
+    pieces.list[pieces.index_at(first)..]
         .iter()
-        .filter(|p| p.end > first && p.start < last)
+        .take_while(|p| p.start < last)
         .all(|piece| {
             let text = &pieces.text[piece.start.max(first)..piece.end.min(last)];
             text.trim().is_empty() || piece.generation == inside(piece.start.max(first))
         })
-        && pieces
-            .list
+        && near
             .iter()
             .filter(|p| p.generation && p.owner == Some(turn.message))
             .all(|p| inside(p.start) || pieces.text[p.start..p.end].trim().is_empty())
@@ -264,6 +253,10 @@ fn tags_agree(pieces: &Pieces<'_>, turn: &Turn) -> bool {
 
 /// Two turns that claim the same bytes are both wrong.
 pub(super) fn refuse_overlaps(turns: &mut [Result<Turn, Refusal>], pieces: &Pieces<'_>) {
+    let proven = || turns.iter().flatten().flat_map(|turn| &turn.ranges);
+    if proven().is_sorted_by(|one, next| one.1 <= next.0) {
+        return;
+    }
     let mut taken: Vec<(u32, u32, usize)> = Vec::new();
     for (index, turn) in turns.iter().enumerate() {
         if let Ok(turn) = turn {
@@ -271,11 +264,17 @@ pub(super) fn refuse_overlaps(turns: &mut [Result<Turn, Refusal>], pieces: &Piec
         }
     }
     taken.sort_unstable();
-    let clashes: Vec<(usize, u32)> = taken
-        .windows(2)
-        .filter(|pair| pair[1].0 < pair[0].1 && pair[0].2 != pair[1].2)
-        .flat_map(|pair| [(pair[0].2, pair[1].0), (pair[1].2, pair[1].0)])
-        .collect();
+    let mut clashes: Vec<(usize, u32)> = Vec::new();
+    // The turn that reaches furthest so far.
+    let mut far = (0, 0);
+    for (from, to, index) in taken {
+        if from < far.0 && index != far.1 {
+            clashes.extend([(far.1, from), (index, from)]);
+        }
+        if to > far.0 {
+            far = (to, index);
+        }
+    }
     for (index, at) in clashes {
         let message = match &turns[index] {
             Ok(turn) => turn.message,
