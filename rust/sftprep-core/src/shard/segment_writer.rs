@@ -131,7 +131,10 @@ fn check_example(example: &Example, meta: DocMeta) -> Result<()> {
     if tokens == 0 || tokens >= u32::MAX as usize {
         return bad(format!("a document of {tokens} tokens"));
     }
-    if let Some(id) = example.input_ids.iter().find(|&&id| id > i32::MAX as u32) {
+    // one pass without branches finds out; a bad id is worth a second one
+    let bits = example.input_ids.iter().fold(0, |bits, id| bits | id);
+    if bits > i32::MAX as u32 {
+        let id = example.input_ids.iter().max().copied().unwrap_or(bits);
         return bad(format!("token id {id} does not fit in 31 bits"));
     }
     let mut last = 0;
