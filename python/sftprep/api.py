@@ -81,14 +81,17 @@ def pack(
     config: PackConfig | Mapping[str, Any] | PathLike | None = None,
     progress: Callable[[Progress], object] | bool | None = None,
     task: tuple[int, int] | None = None,
+    stage: PathLike | None = None,
     **options: Unpack[PackOptions],
 ) -> PackReport:
     """Packs files of conversations into labelled, memory-mappable shards.
 
     Args:
         inputs: One path or several; a mapping names them (``{"math": "math.jsonl"}``). A path is
-            a file, a folder, a pattern, or ``-`` for standard input.
-        out: Output folder; it must not exist, or be empty, unless ``overwrite=True``.
+            a file, a folder, a pattern, or ``-`` for standard input; or any of the first three in
+            an object store (``s3://bucket/key``).
+        out: Output folder; it must not exist, or be empty, unless ``overwrite=True``. It may be in
+            an object store as well.
         tokenizer: A folder, a ``tokenizer.json``, a hub id (``org/name``) or ``builtin``.
         max_len: Tokens per packed sequence at most (4096).
         config: Options to start from: a :class:`PackConfig`, a nested mapping, or the path of a
@@ -97,6 +100,8 @@ def pack(
             :class:`Progress` about ten times a second.
         task: ``(i, n)`` does only part ``i`` (from 1) of ``n`` of the first phase; when all parts
             are done, by whichever processes, :func:`go_on` does the other phases.
+        stage: Folder for copies of what is in object stores, to go on with after a failure; by
+            default a temporary one.
         **options: Every other option, named as in :class:`PackOptions`.
 
     Returns:
@@ -122,9 +127,9 @@ def pack(
     resolved = merge(_base(config), flags)
     phase = "all" if task is None else "map"
     if callable(progress):
-        return run(resolved, progress, phase, task)
+        return run(resolved, progress, phase, task, stage)
     with choose(quiet=not progress) as display:
-        return run(resolved, display.update, phase, task)
+        return run(resolved, display.update, phase, task, stage)
 
 
 def go_on(
@@ -161,6 +166,7 @@ def run(
     on_progress: Callable[[Progress], object],
     phase: str = "all",
     task: tuple[int, int] | None = None,
+    stage: PathLike | None = None,
 ) -> PackReport:
     """Runs a job to its end; a keyboard interrupt cancels it and is raised again.
 
@@ -169,10 +175,19 @@ def run(
         on_progress: Called with a snapshot about ten times a second.
         phase: ``all``, or one of ``map``, ``plan``, ``write`` and ``commit``.
         task: Which part (from 1) of how many.
+        stage: Folder for copies of what is in object stores.
 
     Raises:
         SftprepError: as :func:`pack`.
     """
+    if "://" in "".join((config.output.dir, *config.source.inputs)):
+        from sftprep import cloud_stage
+
+        if phase != "all":
+            raise ConfigError(
+                "parts of a run meet in a local folder", field="task", hint="copy the inputs there"
+            )
+        return cloud_stage.run(config, lambda local: run(local, on_progress), stage)
     name = config.template.tokenizer
     local = hub.resolve(name) if name else name
     if local != name:

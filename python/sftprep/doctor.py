@@ -156,7 +156,7 @@ def _parse(text: str, suffix: str) -> object:
     if suffix not in {".yaml", ".yml"}:
         return json.loads(text)
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError as error:
         raise ConfigError(
             "YAML needs PyYAML", hint="pip install pyyaml, or write the settings as JSON"

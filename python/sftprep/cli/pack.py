@@ -25,6 +25,7 @@ examples:
   sftprep pack alpaca.json --tokenizer gpt2/ --chat-template alpaca --out packs/
   sftprep pack chat.jsonl --tokenizer model/ --out packs/ --dry-run --limit 1000
   sftprep pack big/ --tokenizer model/ --out packs/ --resume
+  sftprep pack s3://bucket/chat/ --tokenizer model/ --out s3://bucket/packs
   sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
 
@@ -38,9 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="INPUT",
         help="a file, a folder, a quoted pattern or - (standard input), each also as name=path; "
-        ".jsonl, .json, .parquet, .arrow, also .gz and .zst",
+        ".jsonl, .json, .parquet, .arrow, also .gz and .zst; or the like in an object store, "
+        "s3://bucket/key (needs the extra 'cloud')",
     )
-    parser.add_argument("--out", metavar="DIR", help="output folder")
+    parser.add_argument("--out", metavar="DIR", help="output folder, or s3://bucket/key")
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -129,6 +131,12 @@ def _add_run(group: argparse._ActionsContainer) -> None:
         help="bytes of input that are done or lost together (default: 64MiB, more for large jobs)",
     )
     group.add_argument(
+        "--stage",
+        metavar="DIR",
+        help="keep local copies of what is in object stores here, to --resume with (default: a "
+        "temporary folder)",
+    )
+    group.add_argument(
         "--log-json",
         action="store_true",
         help="progress and errors as JSON lines on standard error, the report as one JSON object "
@@ -146,7 +154,8 @@ def run(options: argparse.Namespace) -> int:
     log_json = getattr(options, "log_json", False)
     task = getattr(options, "task", None)
     with choose(quiet=getattr(options, "quiet", False), log_json=log_json) as display:
-        report = run_job(config, display.update, "all" if task is None else "map", task)
+        phase = "all" if task is None else "map"
+        report = run_job(config, display.update, phase, task, getattr(options, "stage", None))
     if log_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False))
     elif task is not None:
