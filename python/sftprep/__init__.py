@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         __version__,
         plan_packs,
     )
-    from sftprep.api import PackReport, go_on, pack, repack
+    from sftprep.api import PackReport, go_on, pack
     from sftprep.config import PackConfig
     from sftprep.dataset import ShardDataset
     from sftprep.errors import (
@@ -92,6 +92,7 @@ __all__ = [
     "go_on",
     "pack",
     "plan_packs",
+    "remask",
     "repack",
 ]
 
@@ -116,7 +117,8 @@ _HOME = {
     "PackReport": "sftprep.api",
     "go_on": "sftprep.api",
     "pack": "sftprep.api",
-    "repack": "sftprep.api",
+    "remask": "sftprep.again",
+    "repack": "sftprep.again",
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",
     "StageReport": "sftprep.quality",

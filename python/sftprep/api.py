@@ -195,77 +195,10 @@ def run(
     number, of = task or (1, 1)
     if not 1 <= number <= of:
         raise ConfigError(f"there is no part {number} of {of}", field="task")
-    return _follow(_core.PackJob(config.to_json(), phase, number - 1, of), config, on_progress)
+    return follow(_core.PackJob(config.to_json(), phase, number - 1, of), config, on_progress)
 
 
-def repack(
-    source: PathLike,
-    out: PathLike,
-    *,
-    max_len: int | None = None,
-    strategy: Strategy | None = None,
-    overlong: Overlong | None = None,
-    seed: int | None = None,
-    shard_bytes: int | None = None,
-    overwrite: bool = False,
-    allow_lost: bool = False,
-    threads: int = 0,
-    progress: Callable[[Progress], object] | bool | None = None,
-) -> PackReport:
-    """Packs the documents of a finished dataset again, without its inputs or its tokenizer.
-
-    The result has the bytes that packing the inputs with these options would have given. What is
-    not given stays as it was.
-
-    Args:
-        source: Folder of the dataset.
-        out: Output folder.
-        max_len: Tokens per packed sequence at most.
-        strategy: Packing strategy.
-        overlong: What to do with longer documents.
-        seed: Order of documents of equal length.
-        shard_bytes: Size of a shard, about.
-        overwrite: Replace an existing output.
-        allow_lost: Go on, with a warning, although the source lost tokens to its own ``max_len``
-            that the new options would have kept.
-        threads: Worker threads (0: all cores).
-        progress: As for :func:`pack`.
-
-    Raises:
-        ConfigError: if an option is wrong, or the source lost or cut what is needed.
-        ShardError: if the source is not whole.
-        OutputError: if the output exists or cannot be written.
-    """
-    given = {
-        "max_len": max_len,
-        "strategy": strategy,
-        "overlong": overlong,
-        "seed": seed,
-        "shard_bytes": shard_bytes,
-    }
-    options = {name: value for name, value in given.items() if value is not None}
-    old = json.loads(_core.read_manifest(os.fspath(source)))
-    job = _core.PackJob.repack(
-        json.dumps(
-            {
-                **options,
-                "from": os.fspath(source),
-                "out": os.fspath(out),
-                "overwrite": overwrite,
-                "allow_lost": allow_lost,
-                "threads": threads,
-            }
-        )
-    )
-    config = merge(merge(PackConfig(), {"pack": old["config"]["pack"]}), nest(options))
-    config = merge(config, {"output": {"dir": os.fspath(out)}})
-    if callable(progress):
-        return _follow(job, config, progress)
-    with choose(quiet=not progress) as display:
-        return _follow(job, config, display.update)
-
-
-def _follow(
+def follow(
     job: _core.PackJob, config: PackConfig, on_progress: Callable[[Progress], object]
 ) -> PackReport:
     """Waits for a job; an exception that arrives meanwhile cancels it."""
@@ -424,4 +357,4 @@ def _base(config: PackConfig | Mapping[str, Any] | PathLike | None) -> PackConfi
     return merge(PackConfig(), read_file(Path(config)))
 
 
-__all__ = ["PackOptions", "PackReport", "SourceReport", "go_on", "pack", "repack", "run"]
+__all__ = ["PackOptions", "PackReport", "SourceReport", "follow", "go_on", "pack", "run"]

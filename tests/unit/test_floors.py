@@ -13,9 +13,9 @@ FLOORS = (
     {"errors"},
     {"_core"},
     {"config", "columns", "hub", "progress", "totals"},
-    {"dataset"},
-    {"api", "add_tokens", "export", "inspect", "quality", "train"},
-    {"page"},
+    {"cloud", "dataset", "export_megatron"},
+    {"api", "add_tokens", "cloud_stage", "doctor", "export", "inspect", "quality", "train"},
+    {"again", "page"},
     {"cli"},
 )
 # The trainer's own floors.

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Packs again and says what came out."""
-    from sftprep.api import repack
+    from sftprep.again import repack
 
     report = repack(
         options.dataset,

@@ -6,10 +6,12 @@
 
 mod control;
 mod policy;
+mod remask;
 mod tokens;
 mod truncate;
 
 pub use control::{ControlTokens, TokenClass};
 pub use policy::{ByteSpan, Policy, method_name};
+pub use remask::{Remask, Remasked};
 pub use tokens::{label_tokens, raw_tokens};
 pub use truncate::truncate;

@@ -114,26 +114,32 @@ impl Policy {
     fn mark(&self, span: &KindSpan, turns: &BTreeMap<u32, f32>, last: Option<u32>) -> ByteSpan {
         let message = span.message.unwrap_or(NO_MESSAGE);
         let turn = turns.get(&message);
-        let wanted = match span.kind {
-            TextKind::Reasoning => self.config.reasoning,
-            TextKind::ToolCall => self.config.tool_calls,
-            TextKind::Stop => match self.config.stop {
-                StopPolicy::Turn => true,
-                StopPolicy::Last => last == Some(message),
-                StopPolicy::None => false,
-            },
-            // of an assistant, or of another role, where those are trained
-            TextKind::Answer | TextKind::User | TextKind::System | TextKind::ToolOutput => true,
-            TextKind::Scaffold => false,
-        };
+        let kind = kind(span.kind);
+        let wanted = wants(&self.config, kind, last == Some(message));
         ByteSpan {
             start: span.start,
             end: span.end,
-            kind: kind(span.kind),
+            kind,
             message,
             trained: wanted && turn.is_some(),
             weight: turn.copied().unwrap_or(1.0),
         }
+    }
+}
+
+/// Whether text of a kind is trained where its turn is, which may be the last one trained.
+pub(super) fn wants(config: &LabelConfig, kind: SpanKind, in_last: bool) -> bool {
+    match kind {
+        SpanKind::Reasoning => config.reasoning,
+        SpanKind::ToolCall => config.tool_calls,
+        SpanKind::Stop => match config.stop {
+            StopPolicy::Turn => true,
+            StopPolicy::Last => in_last,
+            StopPolicy::None => false,
+        },
+        // of an assistant, or of another role, where those are trained
+        SpanKind::Answer | SpanKind::User | SpanKind::System | SpanKind::ToolOutput => true,
+        SpanKind::Scaffold | SpanKind::Text | SpanKind::Tokens => false,
     }
 }
 

@@ -8,7 +8,7 @@ use sftprep_tokenize::Encoding;
 
 use super::policy::ByteSpan;
 use crate::error::{Code, Reject};
-use crate::types::{Example, NO_MESSAGE, SpanKind, TokenSpan};
+use crate::types::{Border, Example, NO_MESSAGE, SpanKind, TokenSpan};
 
 /// Labels the tokens of a text whose byte spans are known.
 ///
@@ -45,32 +45,40 @@ pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, 
 fn token_span(first: &ByteSpan, rest: &[ByteSpan], end: u32) -> TokenSpan {
     let reached = || rest.iter().take_while(|span| span.start < end);
     let mixed = reached().any(|span| span.trained != first.trained);
+    let leaves = |span: &ByteSpan| (span.kind, span.message) != (first.kind, first.message);
+    let border = match (mixed || reached().any(leaves), reached().last()) {
+        (false, _) => Border::Inside,
+        (true, Some(last)) if reached().count() == 1 && end < last.end => Border::Crosses,
+        (true, _) if reached().any(|span| span.trained) => Border::Swallows,
+        (true, _) => Border::Leaves,
+    };
     TokenSpan {
         end: 0,
         message: first.message,
         kind: first.kind,
         trained: first.trained && !mixed,
         straddles: mixed,
+        border,
         weight: first.weight,
     }
 }
 
 /// Joins equal neighbours.
 #[derive(Default)]
-struct Builder {
-    spans: Vec<TokenSpan>,
+pub(super) struct Builder {
+    pub(super) spans: Vec<TokenSpan>,
 }
 
 impl Builder {
     /// Adds tokens of one kind; the last is the one before `end`.
-    fn push(&mut self, end: u32, mut token: TokenSpan) {
+    pub(super) fn push(&mut self, end: u32, mut token: TokenSpan) {
         token.end = end;
         if let Some(last) = self.spans.last_mut() {
             let joined = TokenSpan {
                 end: token.end,
                 ..*last
             };
-            if joined == token && !token.straddles {
+            if joined == token && token.border == Border::Inside {
                 last.end = token.end;
                 return;
             }
@@ -93,20 +101,27 @@ fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject>
             .iter()
             .any(|span| span.trained && span.message == message);
         if !has_token {
-            return Err(Reject::new(
-                Code::LabelNothingTrained,
-                "rule H: each token of this turn straddles the edge of a span, so none can be trained",
-            )
-            .at_field(format!("messages[{message}]")));
+            return Err(zero_turn(message));
         }
     }
     if example.trained_tokens() == 0 {
-        return Err(Reject::new(
-            Code::LabelNothingTrained,
-            "no token would be trained",
-        ));
+        return Err(nothing_trained());
     }
     Ok(())
+}
+
+/// A turn without a token of its own.
+pub(super) fn zero_turn(message: u32) -> Reject {
+    Reject::new(
+        Code::LabelNothingTrained,
+        "rule H: each token of this turn straddles the edge of a span, so none can be trained",
+    )
+    .at_field(format!("messages[{message}]"))
+}
+
+/// A document without a label.
+pub(super) fn nothing_trained() -> Reject {
+    Reject::new(Code::LabelNothingTrained, "no token would be trained")
 }
 
 /// Labels tokens without text: one span, or one per run of equal flags.
@@ -119,6 +134,7 @@ pub fn raw_tokens(input_ids: Vec<u32>, kind: SpanKind, trained: impl Fn(usize) -
             kind,
             trained: trained(index),
             straddles: false,
+            border: Border::Inside,
             weight: 1.0,
         };
         builder.push(index as u32 + 1, span);

@@ -46,7 +46,7 @@ pub fn truncate(example: &mut Example, max_len: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::TokenSpan;
+    use crate::types::{Border, TokenSpan};
 
     fn example(spans: &[(u32, u32, SpanKind, bool)]) -> Example {
         let spans: Vec<TokenSpan> = spans
@@ -57,6 +57,7 @@ mod tests {
                 kind,
                 trained,
                 straddles: false,
+                border: Border::Inside,
                 weight: 1.0,
             })
             .collect();

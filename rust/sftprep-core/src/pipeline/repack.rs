@@ -1,9 +1,11 @@
-//! Other packing options for a finished dataset, without its inputs: its documents are read back in
-//! input order and go through plan, write and commit as if they had just been tokenized.
+//! Other options of packing, or less to train, for a finished dataset, without its inputs: its
+//! documents are read back in input order, labelled anew where that is asked for, and go through
+//! plan, write and commit as if they had just been tokenized.
 //!
 //! The result is, byte for byte, what packing the inputs with these options would have given,
 //! wherever the source lost nothing and cut nothing. Where it did, the run refuses.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,15 +21,16 @@ use super::rows::RowSink;
 use super::tasks::TaskEnd;
 use super::work::{PartRecord, SourceFormat, TaskFiles};
 use super::{MappedRows, facts, write};
-use crate::config::{Overlong, PackConfig, Strategy};
+use crate::config::{Overlong, PackConfig, StopPolicy, Strategy, TrainOn};
 use crate::error::{Code, Error, Reject, Result};
+use crate::label::{Remask, Remasked};
 use crate::pack;
 use crate::shard::{
     Access, FileInfo, FileKind, LoggedOutcome, Manifest, OutputDir, PastDocuments, PastRow,
     RunFacts, ShardReader, keep_file, past_rows, write_huggingface_files,
 };
 use crate::source::{Compression, InputFile, Kind, Part};
-use crate::types::RowPlace;
+use crate::types::{Example, RowPlace};
 
 /// Rows handed on at a time.
 const CHUNK_ROWS: usize = 256;
@@ -53,6 +56,14 @@ pub struct Repack {
     pub seed: Option<u64>,
     /// Bytes of a shard, about.
     pub shard_bytes: Option<u64>,
+    /// Which turns are trained.
+    pub train_on: Option<TrainOn>,
+    /// Train reasoning.
+    pub reasoning: Option<bool>,
+    /// Train tool calls.
+    pub tool_calls: Option<bool>,
+    /// Which stop tokens are trained.
+    pub stop: Option<StopPolicy>,
     /// Replace an existing output.
     pub overwrite: bool,
     /// Go on although the source lost tokens that the new options would have kept.
@@ -85,10 +96,12 @@ pub fn repack(options: &Repack, control: &Control) -> Result<PackReport> {
     timer.lap("load");
 
     let before = PackReport::load(&options.from).unwrap_or_default();
+    let old = old_config(manifest)?;
     let source = Source {
         reader: &reader,
         options,
-        old: &old_packing(manifest)?,
+        remask: Remask::new(&old.label, &config.label)?,
+        old: &old,
         config: &config,
     };
     let mut sink = RowSink::new(&config, &files, &tasks, control, &output, true);
@@ -154,6 +167,10 @@ fn new_config(manifest: &Manifest, options: &Repack) -> Result<(Value, PackConfi
         "shard_bytes",
         options.shard_bytes.map(Value::from),
     );
+    put("label", "train_on", named(options.train_on.as_ref()));
+    put("label", "reasoning", options.reasoning.map(Value::from));
+    put("label", "tool_calls", options.tool_calls.map(Value::from));
+    put("label", "stop", named(options.stop));
     let mut typed = value.clone();
     // the canonical form of a manifest writes fractions as strings
     if let Some(rate) = typed.pointer_mut("/source/max_reject_rate")
@@ -177,18 +194,19 @@ fn named<T: Serialize>(option: Option<T>) -> Option<Value> {
 struct Source<'a> {
     reader: &'a ShardReader,
     options: &'a Repack,
+    remask: Option<Remask>,
     old: &'a PackConfig,
     config: &'a PackConfig,
 }
 
 impl Source<'_> {
-    /// Hands all input rows to the sink; returns what there is to say about rows that were lost.
+    /// Hands all input rows to the sink; returns what there is to say about rows of which the
+    /// source knows too little.
     fn rows(&self, sink: &mut RowSink<'_>, control: &Control) -> Result<Option<String>> {
         let check = || control.check();
         let documents = PastDocuments::find(self.reader, &check)?;
         let mut waiting = Mapped::default();
-        let mut lost: Vec<String> = Vec::new();
-        let mut lost_rows = 0_u64;
+        let mut lost = Lost::default();
         sink.take(Mapped::default())?; // begins the task
         past_rows(&self.options.from, self.reader, |row| {
             let PastRow {
@@ -197,20 +215,28 @@ impl Source<'_> {
                 cut,
                 left_out,
             } = row;
-            let name = || {
+            let mut lose = |why: &'static str| {
                 let input = &self.reader.manifest().inputs[place.source as usize].name;
-                format!("{input}:{}", place.line)
+                lost.add(why, || format!("{input}:{}", place.line));
             };
-            let overlong = matches!(&left_out, Some((false, it)) if it.code == Code::PackOverlong);
-            if cut > 0 || overlong && self.would_keep() {
-                lost_rows += 1;
-                if lost.len() < SHOWN {
-                    lost.push(name());
-                }
+            if cut > 0 || self.drops_more(left_out.as_ref()) {
+                lose(LOST_TOKENS);
             }
             let result = match left_out {
-                None => Ok(samples(&documents, place)?),
-                Some((true, reject)) => Err(reject),
+                None => {
+                    let examples = examples(&documents, place)?;
+                    self.labelled(examples, lose).map(samples)
+                }
+                Some((true, reject)) => {
+                    if self
+                        .remask
+                        .as_ref()
+                        .is_some_and(|it| !it.rejects_again(&reject))
+                    {
+                        lose("they were rejected for their labels");
+                    }
+                    Err(reject)
+                }
                 Some((false, reject)) => {
                     sink.take(std::mem::take(&mut waiting))?;
                     let reject = self.renamed(reject);
@@ -229,19 +255,40 @@ impl Source<'_> {
             Ok(())
         })?;
         sink.take(waiting)?;
-        if lost_rows == 0 {
+        let Some(message) = lost.told() else {
             return Ok(None);
-        }
-        let message = format!(
-            "the source lost tokens of {lost_rows} rows that these options would have kept, such as {}",
-            lost.join(", ")
-        );
+        };
         if self.options.allow_lost {
             return Ok(Some(message));
         }
         Err(Error::new(Code::ConfigValue, message)
             .at_path(&self.options.from)
             .hint("pack the inputs again, or go on without them with --allow-lost"))
+    }
+
+    /// The documents of a row with the labels of the new options.
+    fn labelled(
+        &self,
+        examples: Vec<Example>,
+        mut lose: impl FnMut(&'static str),
+    ) -> Result<Vec<Example>, Reject> {
+        let Some(remask) = &self.remask else {
+            return Ok(examples);
+        };
+        match remask.apply(examples) {
+            Remasked::Known(examples) => Ok(examples),
+            Remasked::Unknown(examples, why) => {
+                lose(why);
+                Ok(examples)
+            }
+            Remasked::Rejected(reject) => Err(reject),
+        }
+    }
+
+    /// Whether a row was dropped for its length that might not be dropped now.
+    fn drops_more(&self, left_out: Option<&(bool, Reject)>) -> bool {
+        let overlong = matches!(left_out, Some((false, it)) if it.code == Code::PackOverlong);
+        overlong && self.would_keep()
     }
 
     /// Whether rows that the source dropped for their length would be dropped again.
@@ -262,21 +309,57 @@ impl Source<'_> {
 }
 
 /// The documents of an input row.
-fn samples(documents: &PastDocuments<'_>, place: RowPlace) -> Result<Vec<Prepared>> {
+fn examples(documents: &PastDocuments<'_>, place: RowPlace) -> Result<Vec<Example>> {
     let examples = documents.of_row(place)?;
     if examples.is_empty() {
         let message = format!("no document of line {} is there", place.line);
         return Err(Error::new(Code::ShardCorrupt, message)
             .hint("run `sftprep verify`; fetch or pack the dataset again"));
     }
+    Ok(examples)
+}
+
+fn samples(examples: Vec<Example>) -> Vec<Prepared> {
     let sample = |example| Prepared {
         example,
         ..Prepared::default()
     };
-    Ok(examples.into_iter().map(sample).collect())
+    examples.into_iter().map(sample).collect()
 }
 
-fn old_packing(manifest: &Manifest) -> Result<PackConfig> {
+const LOST_TOKENS: &str = "the source lost tokens of them that these options would have kept";
+
+/// Rows that packing the inputs anew may treat otherwise.
+#[derive(Default)]
+struct Lost {
+    rows: u64,
+    shown: Vec<String>,
+    why: BTreeSet<&'static str>,
+}
+
+impl Lost {
+    fn add(&mut self, why: &'static str, name: impl FnOnce() -> String) {
+        self.rows += 1;
+        self.why.insert(why);
+        if self.shown.len() < SHOWN {
+            self.shown.push(name());
+        }
+    }
+
+    fn told(self) -> Option<String> {
+        let why: Vec<&str> = self.why.into_iter().collect();
+        (self.rows > 0).then(|| {
+            format!(
+                "{} rows may come out otherwise than from the inputs, such as {}: {}",
+                self.rows,
+                self.shown.join(", "),
+                why.join("; ")
+            )
+        })
+    }
+}
+
+fn old_config(manifest: &Manifest) -> Result<PackConfig> {
     Ok(new_config(manifest, &Repack::default())?.1)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema};
 
-use crate::types::{IGNORE_INDEX, NO_MESSAGE};
+use crate::types::{Border, IGNORE_INDEX, NO_MESSAGE, TokenSpan};
 
 use super::ipc::{Column, list_of};
 use super::ledger::LEDGER_SHAPES;
@@ -44,6 +44,28 @@ pub const FLAG_TRAINED: u8 = 1;
 
 /// Bit of a span's flags: one token that straddles two spans of the text.
 pub const FLAG_STRADDLES: u8 = 2;
+
+/// Bits of a span's flags: how its token lies to the spans of the text, by the order of [`BORDERS`].
+const BORDER_SHIFT: u8 = 2;
+
+const BORDERS: [Border; 4] = [
+    Border::Inside,
+    Border::Crosses,
+    Border::Leaves,
+    Border::Swallows,
+];
+
+/// The flags of a span.
+pub(super) fn flags_of(span: &TokenSpan) -> u8 {
+    let trained = if span.trained { FLAG_TRAINED } else { 0 };
+    let straddles = if span.straddles { FLAG_STRADDLES } else { 0 };
+    trained | straddles | (span.border as u8) << BORDER_SHIFT
+}
+
+/// What the flags say of how a token lies to the spans of the text.
+pub(super) fn border_of(flags: u8) -> Border {
+    BORDERS[usize::from(flags >> BORDER_SHIFT & 3)]
+}
 
 /// One column of a spans file.
 pub(super) struct SpansColumn {
@@ -216,9 +238,7 @@ impl Batch {
             } else {
                 span.message as i32
             });
-            let trained = if span.trained { FLAG_TRAINED } else { 0 };
-            let straddles = if span.straddles { FLAG_STRADDLES } else { 0 };
-            self.flags.push(trained | straddles);
+            self.flags.push(flags_of(span));
             self.weight.push(span.weight);
             self.row.weighted |= span.weight.to_bits() != 1f32.to_bits();
         }

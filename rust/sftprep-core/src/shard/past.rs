@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::error::{Code, Error, Reject, Result};
 use crate::types::{Example, NO_MESSAGE, RowPlace, SpanKind, TokenSpan};
 
-use super::columns::{FLAG_STRADDLES, FLAG_TRAINED};
+use super::columns::{FLAG_STRADDLES, FLAG_TRAINED, border_of};
 use super::ledger::DECISIONS;
 use super::manifest::FileKind;
 use super::mapped::MappedFile;
@@ -215,6 +215,7 @@ impl<'a> PastDocuments<'a> {
                     kind: SpanKind::from_u8(*spans.span_kind.get(at)?)?,
                     trained: flags & FLAG_TRAINED != 0,
                     straddles: flags & FLAG_STRADDLES != 0,
+                    border: border_of(flags),
                     weight: spans.span_weight.get(at).copied().unwrap_or(1.0),
                 })
             })();

@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Code, Error, Result};
 use crate::types::{Piece, RowPlace, SourceId, SpanKind, TokenSpan};
 
+use super::columns::{FLAG_STRADDLES, FLAG_TRAINED, border_of};
+
 const HEADER_WORDS: usize = 8;
 const SPAN_WORDS: usize = 4;
 
@@ -313,12 +315,14 @@ impl Source<'_> {
                 continue;
             }
             from = to;
+            let flags = (kind >> 8) as u8;
             out.push(TokenSpan {
                 end: to - first,
                 message,
                 kind: SpanKind::from_u8(kind as u8).ok_or_else(|| self.damaged())?,
-                trained: kind & 1 << 8 != 0,
-                straddles: kind & 1 << 9 != 0,
+                trained: flags & FLAG_TRAINED != 0,
+                straddles: flags & FLAG_STRADDLES != 0,
+                border: border_of(flags),
                 weight: f32::from_bits(weight),
             });
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Code, Error, Result};
 use crate::types::Example;
 
+use super::columns::flags_of;
 use super::hashed::{Digest, HashedFile};
 use super::segment::{DocMeta, SegmentReader};
 
@@ -78,8 +79,7 @@ impl SegmentWriter {
         words.extend([place.offset as u32, (place.offset >> 32) as u32]);
         words.extend([example.input_ids.len() as u32, example.spans.len() as u32]);
         for span in &example.spans {
-            let flags = u32::from(span.trained) << 8 | u32::from(span.straddles) << 9;
-            let kind = u32::from(span.kind as u8) | flags;
+            let kind = u32::from(span.kind as u8) | u32::from(flags_of(span)) << 8;
             words.extend([span.end, span.message, kind, span.weight.to_bits()]);
         }
         self.sizes

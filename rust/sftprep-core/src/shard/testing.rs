@@ -1,6 +1,6 @@
 //! Documents for the tests of this folder.
 
-use crate::types::{Example, NO_MESSAGE, RowPlace, SpanKind, TokenSpan};
+use crate::types::{Border, Example, NO_MESSAGE, RowPlace, SpanKind, TokenSpan};
 
 use super::DocMeta;
 
@@ -38,6 +38,7 @@ pub(crate) fn example(n: u32, mut seed: u64) -> Example {
             kind,
             trained,
             straddles,
+            border: Border::Inside,
             weight,
         });
     }

@@ -69,6 +69,21 @@ impl SpanKind {
     }
 }
 
+/// How a token lies to the spans of the text. What its label would be under another choice of what
+/// to train follows from this, without the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Border {
+    /// Inside one span.
+    #[default]
+    Inside,
+    /// It begins in its span and ends inside the next one, which is that of the token after it.
+    Crosses,
+    /// It covers more than the end of its span, and what it covers there is not trained.
+    Leaves,
+    /// The same, and something of that is trained.
+    Swallows,
+}
+
 /// A run of tokens of one kind; the spans of an example partition its tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TokenSpan {
@@ -82,6 +97,8 @@ pub struct TokenSpan {
     pub trained: bool,
     /// Whether this is a single token that straddles two spans of the text (never trained then).
     pub straddles: bool,
+    /// How it lies to the spans of the text; a token that leaves its span is a run of its own.
+    pub border: Border,
     /// Loss weight (1 unless the row says otherwise).
     pub weight: f32,
 }
@@ -150,6 +167,7 @@ mod tests {
             kind,
             trained,
             straddles: false,
+            border: Border::Inside,
             weight: 1.0,
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use sftprep_core::config::Strategy;
 use sftprep_core::error::{Code, Reject};
 use sftprep_core::pack::{self, Cuts};
-use sftprep_core::types::{Example, NO_MESSAGE, PackedRows, RowPlace, SpanKind, TokenSpan};
+use sftprep_core::types::{Border, Example, NO_MESSAGE, PackedRows, RowPlace, SpanKind, TokenSpan};
 
 use sftprep_core::shard::{
     Access, DocMeta, InputInfo, LedgerRow, LedgerWriter, Manifest, Outcome, OutputDir, PackingInfo,
@@ -46,6 +46,7 @@ pub(crate) fn example(n: u32, mut seed: u64) -> Example {
             kind,
             trained,
             straddles,
+            border: Border::Inside,
             weight,
         });
     }

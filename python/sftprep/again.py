@@ -1,0 +1,125 @@
+"""A finished dataset packed or labelled anew, without its inputs or its tokenizer."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sftprep import _core
+from sftprep.api import PackReport, PathLike, follow
+from sftprep.config import Overlong, PackConfig, Stop, Strategy, merge, nest
+from sftprep.progress import Progress, choose
+
+
+def repack(
+    source: PathLike,
+    out: PathLike,
+    *,
+    max_len: int | None = None,
+    strategy: Strategy | None = None,
+    overlong: Overlong | None = None,
+    seed: int | None = None,
+    shard_bytes: int | None = None,
+    overwrite: bool = False,
+    allow_lost: bool = False,
+    threads: int = 0,
+    progress: Callable[[Progress], object] | bool | None = None,
+) -> PackReport:
+    """Packs the documents of a finished dataset again, without its inputs or its tokenizer.
+
+    The result has the bytes that packing the inputs with these options would have given. What is
+    not given stays as it was.
+
+    Args:
+        source: Folder of the dataset.
+        out: Output folder.
+        max_len: Tokens per packed sequence at most.
+        strategy: Packing strategy.
+        overlong: What to do with longer documents.
+        seed: Order of documents of equal length.
+        shard_bytes: Size of a shard, about.
+        overwrite: Replace an existing output.
+        allow_lost: Go on, with a warning, although the source lost tokens to its own ``max_len``
+            that the new options would have kept.
+        threads: Worker threads (0: all cores).
+        progress: As for :func:`pack`.
+
+    Raises:
+        ConfigError: if an option is wrong, or the source lost or cut what is needed.
+        ShardError: if the source is not whole.
+        OutputError: if the output exists or cannot be written.
+    """
+    given = {
+        "max_len": max_len,
+        "strategy": strategy,
+        "overlong": overlong,
+        "seed": seed,
+        "shard_bytes": shard_bytes,
+    }
+    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads}
+    return _again(source, out, given, run, progress)
+
+
+def remask(
+    source: PathLike,
+    out: PathLike,
+    *,
+    train_on: str | None = None,
+    reasoning: bool | None = None,
+    tool_calls: bool | None = None,
+    stop: Stop | None = None,
+    overwrite: bool = False,
+    allow_lost: bool = False,
+    threads: int = 0,
+    progress: Callable[[Progress], object] | bool | None = None,
+) -> PackReport:
+    """Trains less of a finished dataset, from the kinds of its spans, and packs it again.
+
+    The result has the bytes that packing the inputs with these options would have given. What is
+    not given stays as it was. More than before cannot be trained: nobody proved those spans.
+
+    Args:
+        source: Folder of the dataset.
+        out: Output folder.
+        train_on: ``last_turn`` for the last assistant turn only.
+        reasoning: Whether reasoning is trained.
+        tool_calls: Whether tool calls are trained.
+        stop: Which stop tokens are trained: ``turn``, ``last`` or ``none``.
+        overwrite: Replace an existing output.
+        allow_lost: Go on, with a warning that names them, where rows may come out otherwise than
+            from the inputs: the source rejected or cut them, or made a sample per turn of them.
+        threads: Worker threads (0: all cores).
+        progress: As for :func:`pack`.
+
+    Raises:
+        ConfigError: if an option is wrong, would train more, or the source knows too little.
+        ShardError: if the source is not whole.
+        OutputError: if the output exists or cannot be written.
+    """
+    given = {"train_on": train_on, "reasoning": reasoning, "tool_calls": tool_calls, "stop": stop}
+    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads}
+    return _again(source, out, given, run, progress)
+
+
+def _again(
+    source: PathLike,
+    out: PathLike,
+    given: dict[str, Any],
+    run: dict[str, Any],
+    progress: Callable[[Progress], object] | bool | None,
+) -> PackReport:
+    options = {name: value for name, value in given.items() if value is not None}
+    old = json.loads(_core.read_manifest(os.fspath(source)))
+    places = {"from": os.fspath(source), "out": os.fspath(out)}
+    job = _core.PackJob.repack(json.dumps({**options, **run, **places}))
+    config = merge(merge(PackConfig(), {"pack": old["config"]["pack"]}), nest(options))
+    config = merge(config, {"output": {"dir": os.fspath(out)}})
+    if callable(progress):
+        return follow(job, config, progress)
+    with choose(quiet=not progress) as display:
+        return follow(job, config, display.update)
+
+
+__all__ = ["remask", "repack"]
