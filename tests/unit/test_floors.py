@@ -14,7 +14,8 @@ FLOORS = (
     {"_core"},
     {"config", "columns", "hub", "progress", "totals"},
     {"cloud", "dataset", "export_megatron"},
-    {"api", "add_tokens", "cloud_stage", "doctor", "export", "inspect", "quality", "train"},
+    {"cloud_stage"},
+    {"api", "add_tokens", "doctor", "export", "inspect", "quality", "train"},
     {"again", "page"},
     {"cli"},
 )

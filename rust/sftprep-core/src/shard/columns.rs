@@ -48,6 +48,9 @@ pub const FLAG_STRADDLES: u8 = 2;
 /// Bits of a span's flags: how its token lies to the spans of the text, by the order of [`BORDERS`].
 const BORDER_SHIFT: u8 = 2;
 
+/// All bits that flags may have.
+pub(super) const KNOWN_FLAGS: u8 = FLAG_TRAINED | FLAG_STRADDLES | 3 << BORDER_SHIFT;
+
 const BORDERS: [Border; 4] = [
     Border::Inside,
     Border::Crosses,

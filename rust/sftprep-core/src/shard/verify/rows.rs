@@ -1,7 +1,7 @@
 //! Every row of the shards against its sidecar, and their sums against the manifest.
 
 use crate::error::Result;
-use crate::shard::columns::{FLAG_STRADDLES, FLAG_TRAINED, RowSums};
+use crate::shard::columns::{FLAG_TRAINED, KNOWN_FLAGS, RowSums};
 use crate::shard::manifest::{FileKind, MANIFEST_NAME};
 use crate::shard::reader::{RowView, ShardReader, SpansView};
 use crate::types::{IGNORE_INDEX, SpanKind};
@@ -170,9 +170,7 @@ fn check_spans(data: &RowView<'_>, spans: &SpansView<'_>) -> Result<(), String> 
         if end <= first || end > document_end {
             return Err(format!("span {index} ends at {end}, after {first}"));
         }
-        if SpanKind::from_u8(spans.span_kind[index]).is_none()
-            || flags & !(FLAG_TRAINED | FLAG_STRADDLES) != 0
-        {
+        if SpanKind::from_u8(spans.span_kind[index]).is_none() || flags & !KNOWN_FLAGS != 0 {
             return Err(format!("span {index} is of no known kind"));
         }
         let labels = &data.labels[first as usize..end as usize];
