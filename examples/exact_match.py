@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from sftprep.train.generate import generate, load, stops
+from sftprep.models.generate import generate, load, stops
 
 
 def main() -> None:

@@ -157,9 +157,9 @@ def train(name: str, shape: dict[str, Any], shards: Path, steps: int) -> dict[st
     """One shape: the median step of the second half, once everything is compiled."""
     import statistics
 
+    from sftprep.runlog import read
     from sftprep.train import data, loop
     from sftprep.train.config import TrainConfig
-    from sftprep.train.report import read
 
     first: list[float] = []
     real = data.Loader.__next__

@@ -60,7 +60,7 @@ def run_sftprep(shards: Path, config: Path, steps: int, out: Path) -> dict[str, 
         quiet=True, device="cpu", **SETTINGS,
     )  # fmt: skip
     loop.train(given)
-    from sftprep.train.report import read
+    from sftprep.runlog import read
 
     losses = [line["loss"] for line in read(out / "metrics.jsonl") if "loss" in line]
     return {"cpu_s": clocks[-1] - clocks[0], "losses": losses}

@@ -50,7 +50,7 @@ def run(options: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 def steps_of(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's steps."""
-    from sftprep.train.report import read
+    from sftprep.runlog import read
 
     return [line for line in read(Path(folder) / "metrics.jsonl") if "loss" in line]
 

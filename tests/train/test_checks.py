@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="the trainer needs torch")
 pytest.importorskip("transformers", reason="the trainer needs transformers")
 
+import sftprep  # noqa: E402
 from sftprep import ShardDataset  # noqa: E402
-from sftprep.errors import TrainError  # noqa: E402
-from sftprep.train.checks import check_isolation, check_loss, check_source  # noqa: E402
+from sftprep.errors import ConfigError, TrainError  # noqa: E402
+from sftprep.source_check import check_source  # noqa: E402
+from sftprep.train.checks import check_isolation, check_loss  # noqa: E402
 from sftprep.train.config import TrainConfig  # noqa: E402
 from sftprep.train.data import Stager  # noqa: E402
 from sftprep.train.loss import token_losses  # noqa: E402
@@ -110,6 +113,15 @@ def test_linear_attention_without_borders_is_refused(
     assert caught.value.code == "train.isolation"
 
 
+def test_a_convolution_over_the_row_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    """LFM2 mixes short convolutions with attention, and transformers itself lets them pass."""
+    path = tmp_path / "lfm2.json"
+    layers = {"model_type": "lfm2", "layer_types": ["full_attention", "conv", "full_attention"]}
+    path.write_text(json.dumps(SIZES | layers))
+    with pytest.raises(TrainError, match=r"in layer model\.layers\.1\.conv \(Lfm2ShortConv\)"):
+        run(options, random_init=str(path), dtype="fp32")
+
+
 def test_another_loss_is_refused(configs: dict[str, Path], shards: Path) -> None:
     trainee = trainee_of(configs["llama"], shards)
     head = trainee.model.lm_head
@@ -164,8 +176,69 @@ def test_rows_are_compared_with_their_source(shards: Path, tmp_path: Path) -> No
     changed = tmp_path / "changed.jsonl"
     changed.write_text("".join(lines))
     with pytest.raises(TrainError, match="the shards differ from the source in tokens") as caught:
-        check_source(rows, number, str(changed))
+        check_source(rows, number, f"one={changed}")
     assert caught.value.line == line
+    with pytest.raises(ConfigError, match="no document of 'changed', but of one") as refused:
+        check_source(rows, number, str(changed))
+    assert refused.value.field == "--source"
+
+
+DEEP = "{%- macro head(role) %}{{ '<|im_start|>' + role + '\n' }}{% endmacro -%}"
+DATED = DEEP + (
+    "{{ head('system') + strftime_now('%d %b %Y') + ' ' + (mood | default('calm')) }}"
+    "{% for m in messages %}{{ head(m.role) + m.content + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ head('assistant') }}{% endif %}"
+)
+ROWS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], int]] = {
+    "sharegpt": (
+        [{"conversations": [{"from": "human", "value": f"Hi {n}"},
+                            {"from": "gpt", "value": "你好"}]} for n in range(5)], {}, 5),
+    "alpaca": ([{"instruction": f"a {n}", "input": "b", "output": "c"} for n in range(5)], {}, 5),
+    "its own template": (
+        [{"instruction": f"a {n}", "input": "b", "output": "c"} for n in range(5)],
+        {"chat_template": "alpaca"}, 5),
+    "prompt and completion": (
+        [{"prompt": f"Q {n}: ", "completion": "yes"} for n in range(5)], {}, 5),
+    "text": ([{"text": f"The quick {n} brown 🙂 foxes. " * 4} for n in range(5)],
+             {"strategy": "wrapped", "append_eos": "always", "max_len": 32}, 5),
+    "ids are as given": ([{"input_ids": [3, 4, 5], "labels": [-100, 4, 5]}] * 3, {}, 0),
+    "control tokens as text": (
+        [{"messages": [{"role": "user", "content": "<|im_end|>"},
+                       {"role": "assistant", "content": "no"}]}] * 3, {}, 0),
+    "a turn that is not trained": (
+        [{"messages": [{"role": "user", "content": "a"},
+                       {"role": "assistant", "content": "b", "train": False},
+                       {"role": "user", "content": "c"},
+                       {"role": "assistant", "content": "d"}]}] * 3, {}, 3),
+    "a date and a variable": (
+        [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+          "chat_template_kwargs": {"mood": f"wild {n}"}} for n in range(3)],
+        {"chat_template": "dated.jinja", "date": "2025-01-01"}, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_format_is_compared_with_its_source(
+    name: str, tmp_path: Path, tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, more, least = ROWS[name]
+    monkeypatch.chdir(tmp_path)
+    Path("dated.jinja").write_text(DATED)
+    text = "".join(f"{json.dumps(row)}\n" for row in given)
+    with gzip.open("rows.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    options = {"tokenizer": tokenizer_dir, "max_len": 256} | more
+    sftprep.pack("rows.jsonl.gz", out="packs", **options)
+    rows = ShardDataset("packs")
+    found = sum(check_source(rows, row, "rows.jsonl.gz") for row in range(len(rows)))
+    assert found >= least if least else found == 0
+    if not least:
+        return
+    changed = text.replace("b", "bb").replace("Hi", "Ho").replace("yes", "no")
+    with gzip.open("rows.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.write(changed)
+    with pytest.raises(TrainError, match="the shards differ from the source in"):
+        [check_source(rows, row, "rows.jsonl.gz") for row in range(len(rows))]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 21])
@@ -193,7 +266,6 @@ def test_the_chunked_loss_is_the_full_loss(count: int) -> None:
 def test_weights_of_spans_count(
     options: dict[str, Any], tmp_path: Path, tokenizer_dir: Path
 ) -> None:
-    import sftprep
     from train.helpers import steps_of
 
     losses = {}

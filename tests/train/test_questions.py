@@ -16,7 +16,7 @@ pytest.importorskip("transformers", reason="the trainer needs transformers")
 
 import sftprep  # noqa: E402
 from sftprep.add_tokens import add_tokens  # noqa: E402
-from sftprep.train.generate import generate, load, stops  # noqa: E402
+from sftprep.models.generate import generate, load, stops  # noqa: E402
 
 
 def share_right(

@@ -65,6 +65,7 @@ def killed(options: dict[str, Any], out: Path, where: str, times: int) -> None:
         "rename": (Path, "rename"),
         "renamed": (checkpoint, "_sync"),
         "remove": (checkpoint.shutil, "rmtree"),
+        "export": (checkpoint.shutil, "copyfile"),
     }[where]
     real, count = getattr(owner, name), 0
 
@@ -93,9 +94,12 @@ def killed(options: dict[str, Any], out: Path, where: str, times: int) -> None:
         ("step", 4),
         ("save", 1),
         ("save", 2),
+        ("sync", 1),
+        ("sync", 4),
         ("rename", 2),
         ("renamed", 3),
         ("remove", 1),
+        ("export", 1),
     ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(
@@ -109,15 +113,16 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert left == ["step-6", "step-7"]
 
 
-def test_a_signal_saves_and_ends_well(whole: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_ends_well(whole: Any, tmp_path: Path, number: int) -> None:
     options, uninterrupted = whole
     before = signal.getsignal(signal.SIGTERM)
     real = loop.Run._step
 
-    def step(self: Any, number: int) -> None:
-        real(self, number)
-        if number == 4:
-            os.kill(os.getpid(), signal.SIGUSR1)
+    def step(self: Any, at: int) -> None:
+        real(self, at)
+        if at == 4:
+            os.kill(os.getpid(), number)
 
     loop.Run._step = step
     try:
@@ -171,17 +176,20 @@ def test_ranks_do_not_matter(whole: Any, shards: Path, tmp_path: Path, lora: int
     [
         ({"lr": 2e-2}, "--lr was 0.01 at the checkpoint, now it is 0.02"),
         ({"rows_per_step": 8}, "--rows-per-step was 4"),
-        ({"shards": "other"}, "shards.content_id was"),
+        ({"count": 30}, "shards.content_id was"),
+        ({"chat_template": "plain"}, "template.blake3 was"),
+        ({"tokenizer": "builtin"}, "tokenizer.files was"),
     ],
 )
 def test_a_change_is_refused_by_name(
     whole: Any, pack: Any, change: dict[str, Any], said: str
 ) -> None:
     options, folder = whole
-    if "shards" in change:
-        change = {"shards": str(pack(30))}
+    if not change.keys() <= options.keys():
+        change = {"shards": str(pack(**change))}
+    more = {"resize_embeddings": True} if "tokenizer" in said else {}
     with pytest.raises(TrainError, match=said) as caught:
-        run(options | change, out=str(folder), resume=True)
+        run(options | change | more, out=str(folder), resume=True)
     assert caught.value.code == "train.changed"
 
 

@@ -16,10 +16,10 @@ pytest.importorskip("transformers", reason="the trainer needs transformers")
 from sftprep import ShardDataset, cli  # noqa: E402
 from sftprep.cli import train as command  # noqa: E402
 from sftprep.errors import ConfigError, SftprepError, TrainError  # noqa: E402
+from sftprep.models.generate import Budget, generate  # noqa: E402
+from sftprep.runlog import read  # noqa: E402
 from sftprep.train import config as settings  # noqa: E402
 from sftprep.train import loop  # noqa: E402
-from sftprep.train.generate import Budget, generate  # noqa: E402
-from sftprep.train.report import read  # noqa: E402
 from train.helpers import SIZES, run, steps_of, weights_of  # noqa: E402
 
 
@@ -267,16 +267,31 @@ def test_a_spike_names_its_rows(options: dict[str, Any]) -> None:
     assert all(source.split(":")[0] in {"one", "two"} for source in events[0]["sources"])
 
 
+@pytest.mark.parametrize("where", ["cuda", "cpu"])
 def test_out_of_memory_says_what_to_change(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def full(*_: Any) -> None:
+        if where == "cpu":
+            torch.empty(1 << 60)  # torch itself says that this is too much
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr(loop.Run, "_step", full)
     with pytest.raises(TrainError, match="out of memory with micro-batches of 1 x 256") as caught:
         run(options)
+    assert caught.value.code == "train.memory"
     assert "--micro-rows" in str(caught.value.hint)
+
+
+def test_another_error_is_not_taken_for_it(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: Any) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(loop.Run, "_step", wrong)
+    with pytest.raises(RuntimeError, match="shapes cannot"):
+        run(options)
 
 
 def test_nothing_to_train_is_refused(

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from sftprep.errors import ConfigError
 
     try:
-        from sftprep.train import generate as by
+        from sftprep.models import generate as by
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"generation needs {error.name}, which is not installed",

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from sftprep.errors import ConfigError
 
     try:
-        from sftprep.train.interpolate import interpolate
+        from sftprep.models.interpolate import interpolate
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"this needs {error.name}, which is not installed", hint="pip install 'sftprep[train]'"

@@ -41,10 +41,10 @@ class Checkpoints:
         self._folder = Path(config.out) / "checkpoints"
         self._keep, self._ranks = config.keep, ranks
         self._identity = {
-            "shards.content_id": manifest["content_id"],
             "tokenizer.files": manifest["tokenizer"]["files"],
             "tokenizer.vocab_size": manifest["tokenizer"]["vocab_size"],
             "template.blake3": manifest["template"]["blake3"],
+            "shards.content_id": manifest["content_id"],  # the last: it changes with all of them
             **{f"--{k.replace('_', '-')}": v for k, v in config.identity().items()},
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sftprep.errors import ConfigError, TrainError
+from sftprep.errors import TrainError
 from sftprep.train.attention import NAME
 from sftprep.train.model import blocks_of
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from sftprep.dataset import ShardDataset
     from sftprep.train.data import Micro
     from sftprep.train.model import Trainee
 
@@ -49,12 +47,13 @@ def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
         TrainError: naming the first layer in which a document saw another.
     """
     micro = _with_two_documents(micro)
-    borders = micro.cu_seqlens.unique().tolist()
-    blocks = {
-        name: module
-        for name, module in trainee.named_modules()
-        if module in set(blocks_of(trainee.model))
-    }
+    borders, blocks = micro.cu_seqlens.unique().tolist(), set(blocks_of(trainee.model))
+    # Parts come before their block in the order of calls, so the innermost is named.
+    watched = {
+        f"{name}.{part}".rstrip("."): module
+        for name, block in trainee.named_modules() if block in blocks
+        for part, module in (*block.named_children(), ("", block))
+    }  # fmt: skip
     worst = 0.0
     with _plainly(trainee):
         for start, end in ((borders[0], borders[1]), (borders[-2], borders[-1])):
@@ -62,22 +61,17 @@ def check_isolation(trainee: Trainee, micro: Micro, vocab_size: int) -> float:
             shift = 1 + torch.arange(end - start, device=other.device) % max(vocab_size - 1, 1)
             other[0, start:end] = (other[0, start:end] + shift) % vocab_size
             pair = (micro, replace(micro, input_ids=other))
-            moved, by = _first_moved(trainee, pair, blocks, start, end)
+            moved, by = _first_moved(trainee, pair, watched, start, end)
             worst = max(worst, by)
-            if moved is None:
-                continue
-            block = trainee.get_submodule(moved)
-            inside = {f"{moved}.{name}": module for name, module in block.named_children()}
-            part, _ = _first_moved(trainee, pair, inside, start, end)
-            name = (part or moved).removeprefix("model.")
-            raise TrainError(
-                f"documents see each other in layer {name} "
-                f"({type(trainee.get_submodule(part or moved)).__name__}): with the tokens "
-                f"{start} to {end - 1} of the row changed, another document moved by {by:.1e}",
-                code="train.isolation",
-                field=name,
-                hint="pack with --strategy none, or train a model with attention in all layers",
-            )
+            if moved is not None:
+                raise TrainError(
+                    f"documents see each other in layer {moved.removeprefix('model.')} "
+                    f"({type(watched[moved]).__name__}): with the tokens {start} to {end - 1} of "
+                    f"the row changed, another document moved by {by:.1e}",
+                    code="train.isolation",
+                    field=moved.removeprefix("model."),
+                    hint="pack with --strategy none, or train a model with attention in all layers",
+                )
     return worst
 
 
@@ -178,72 +172,3 @@ def check_loss(trainee: Trainee, micro: Micro) -> float:
             hint="the model scales its logits or masks its attention in a way of its own",
         )
     return off
-
-
-def check_source(shards: ShardDataset, row: int, source: str) -> int:
-    """Compares a packed row with the input rows it was made from, by transformers' own code.
-
-    Each conversation is rendered and tokenized by ``apply_chat_template``; an assistant turn is
-    what its addition appends after the generation prompt.
-
-    Returns:
-        Documents compared; those that the template does not render turn by turn are left out.
-
-    Raises:
-        TrainError: naming the input row that differs.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(shards.path)
-    packed, compared = shards[row], 0
-    with open(source, "rb") as file:  # noqa: PTH123 - a path from the command line
-        for document in shards.documents(row):
-            file.seek(document.byte_offset)
-            try:
-                messages = json.loads(file.readline())["messages"]
-            except (ValueError, KeyError, TypeError):
-                raise ConfigError(
-                    f"byte {document.byte_offset} of it is no row with messages",
-                    field="--source", path=source, hint="give the JSONL file that was packed",
-                ) from None  # fmt: skip
-            ids, trained = _by_turns(tokenizer, messages)
-            if trained is None or document.first_token:
-                continue
-            compared += 1
-            own = packed["input_ids"][document.start : document.end].tolist()
-            labels = packed["labels"][document.start : document.end].tolist()
-            wanted = [id_ if keep else -100 for id_, keep in zip(ids, trained, strict=True)]
-            stray = sum(span.end - span.start for span in document.spans if span.straddles)
-            differs = sum(a != b for a, b in zip(labels, wanted, strict=True)) if own == ids else 0
-            if own != ids or differs > stray:
-                raise TrainError(
-                    f"the shards differ from the source in {'labels' if own == ids else 'tokens'}",
-                    code="train.loss", path=source, line=document.line,
-                    hint="pack again, with the options that were meant",
-                )  # fmt: skip
-    return compared
-
-
-def _by_turns(tokenizer: Any, messages: list[Any]) -> tuple[list[int], list[bool] | None]:
-    """Ids of a conversation, and which are of assistant turns, if it grows turn by turn."""
-
-    def render(end: int, prompt: bool) -> list[int]:
-        text = tokenizer.apply_chat_template(
-            messages[:end], tokenize=False, add_generation_prompt=prompt
-        )
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    ids = render(len(messages), False)
-    trained = [False] * len(ids)
-    stops = set(tokenizer.all_special_ids)
-    for at, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        before, after = render(at, True), render(at + 1, False)
-        if after[: len(before)] != before or ids[: len(after)] != after:
-            return ids, None
-        end = len(after)
-        while end > len(before) and after[end - 1] not in stops:
-            end -= 1  # what the template puts after the stop token is not trained
-        trained[len(before) : end or len(after)] = [True] * ((end or len(after)) - len(before))
-    return ids, trained

@@ -7,9 +7,9 @@ resume, and any number of ranks reads the same rows in a step. One thread copies
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,41 +17,14 @@ import numpy as np
 import torch
 
 from sftprep.errors import ShardCorrupt, TrainError
+from sftprep.permutation import mix, permute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sftprep.dataset import ShardDataset
 
-_MASK, _GOLDEN = (1 << 64) - 1, 0x9E3779B97F4A7C15
 _RING = 3
-
-
-def mix(seed: int, domain: int) -> int:
-    """The finalizer of SplitMix64: ``K(seed, domain)`` of the shard format."""
-    x = (seed + domain * _GOLDEN) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return x ^ (x >> 31)
-
-
-def permute(index: int, n: int, key: int) -> int:
-    """Place of ``index`` in a permutation of ``n``: ``P(n, key)`` of the shard format."""
-    bits = max(2, (n - 1).bit_length())
-    low_bits = bits // 2
-    low_mask, high_mask = (1 << low_bits) - 1, (1 << (bits - low_bits)) - 1
-    while True:
-        low, high = index & low_mask, index >> low_bits
-        for r in range(0, 8, 2):
-            low ^= _scramble(high, r, key) & low_mask
-            high ^= _scramble(low, r + 1, key) & high_mask
-        index = high << low_bits | low
-        if index < n:
-            return index
-
-
-def _scramble(x: int, r: int, key: int) -> int:
-    return (((key ^ (x << 8 | r)) * _GOLDEN) & _MASK) >> 29
 
 
 @dataclass(frozen=True)
@@ -199,10 +172,11 @@ class Stager:
             for at in range(3)
         )
         missing = (self._most if self._pad else max(len(ids), 1)) - len(ids)
-        if missing:  # padding is a document of its own, and nothing of it is trained
+        if missing:  # padding is documents of their own, no longer than others, and not trained
+            whole, rest = divmod(missing, self._shards.max_len)
             ids = np.concatenate([ids, np.zeros(missing, np.int32)])
             labels = np.concatenate([labels, np.full(missing, -100, np.int32)])
-            lengths = np.append(lengths, missing)
+            lengths = np.append(lengths, [self._shards.max_len] * whole + [rest] * (rest > 0))
         ends = np.cumsum(lengths)
         positions = np.arange(len(ids)) - np.repeat(ends - lengths, lengths)
         while self._pad and self._borders < len(ends) + 1:
@@ -255,41 +229,17 @@ class Loader:
     """
 
     def __init__(self, stager: Stager, batches: Iterator[list[int]]) -> None:
-        self._queue: queue.Queue[Micro | BaseException | None] = queue.Queue(_RING - 1)
-        self._closed, self.started = threading.Event(), time.perf_counter()
+        self._stage = lambda: stager.stage(next(batches))
+        self._thread, self.started = ThreadPoolExecutor(1), time.perf_counter()
+        self._ahead = deque(self._thread.submit(self._stage) for _ in range(_RING - 1))
         self.waited = 0.0
         """Seconds that the training loop has waited for data."""
         self._stages: list[tuple[Any, Any]] = []
-        self._thread = threading.Thread(target=self._run, args=(stager, batches), daemon=True)
-        self._thread.start()
-
-    def _run(self, stager: Stager, batches: Iterator[list[int]]) -> None:
-        item: Micro | BaseException | None
-        try:
-            for rows in batches:
-                if not self._put(stager.stage(rows)):
-                    return
-            item = None
-        except BaseException as error:
-            item = error
-        self._put(item)
-
-    def _put(self, item: Micro | BaseException | None) -> bool:
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                pass
-        return False
 
     def __next__(self) -> Micro:
         started = time.perf_counter()
-        item = self._queue.get()
-        if item is None:
-            raise StopIteration
-        if isinstance(item, BaseException):
-            raise item
+        item = self._ahead.popleft().result()
+        self._ahead.append(self._thread.submit(self._stage))
         if item.ready is None:
             self.waited += time.perf_counter() - started
             return item
@@ -300,14 +250,9 @@ class Loader:
         stream.wait_event(item.ready)
         after.record(stream)
         self._stages.append((before, after))
-        for tensor in (
-            item.input_ids,
-            item.position_ids,
-            item.cu_seqlens,
-            item.index,
-            item.targets,
-        ):
-            tensor.record_stream(stream)
+        for value in vars(item).values():
+            if isinstance(value, torch.Tensor):
+                value.record_stream(stream)
         return item
 
     def stalled(self) -> float:
@@ -320,5 +265,4 @@ class Loader:
 
     def close(self) -> None:
         """Ends the thread."""
-        self._closed.set()
-        self._thread.join()
+        self._thread.shutdown(cancel_futures=True)

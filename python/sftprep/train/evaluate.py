@@ -23,15 +23,12 @@ def evaluate(
     names = [entry["name"] for entry in shards.manifest["inputs"]]
     # Loss, right guesses and tokens of each source.
     sums = torch.zeros(len(names), 3, dtype=torch.float64, device=ranks.device)
-    turns = -(
-        -len(shards) // (micro_rows * ranks.size)
-    )  # as many on each rank, the last maybe empty
+    # As many micro-batches on each rank; the last may be empty.
+    turns = -(-len(shards) // (micro_rows * ranks.size))
     mine = range(ranks.rank, len(shards), ranks.size)
     batches = (list(mine[at * micro_rows : (at + 1) * micro_rows]) for at in range(turns))
-    loader = Loader(
-        Stager(shards, vocab_size, micro_rows, ranks.device, pad=ranks.device.type == "cuda"),
-        batches,
-    )
+    pad = trainee.constant_shapes
+    loader = Loader(Stager(shards, vocab_size, micro_rows, ranks.device, pad=pad), batches)
     mode = trainee.training
     trainee.eval()
     try:

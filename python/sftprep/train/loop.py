@@ -17,13 +17,15 @@ import torch.distributed as dist
 
 from sftprep.dataset import ShardDataset
 from sftprep.errors import ConfigError, TrainError
+from sftprep.models.generate import samples
+from sftprep.permutation import mix
+from sftprep.runlog import Console, Metrics, curve, read
+from sftprep.source_check import check_source
 from sftprep.train import checks
 from sftprep.train.checkpoint import Checkpoints, export
-from sftprep.train.data import Loader, Order, Stager, mix
+from sftprep.train.data import Loader, Order, Stager
 from sftprep.train.evaluate import evaluate
-from sftprep.train.generate import samples
 from sftprep.train.model import Flops, Ranks, load, prepare, replicated, stored
-from sftprep.train.report import Console, Metrics, curve, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +74,9 @@ def train(config: TrainConfig) -> dict[str, Any]:
         )
     out.mkdir(parents=True, exist_ok=True)
     try:
-        run = Run(config, shards, ranks)
-        return run.run()
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, TrainError) or not (
-            isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-        ):
+        return Run(config, shards, ranks).run()
+    except RuntimeError as error:
+        if not (isinstance(error, torch.OutOfMemoryError) or "CPUAllocator" in str(error)):
             raise
         raise TrainError(
             f"out of memory with micro-batches of {config.micro_rows} x {shards.max_len} tokens: "
@@ -105,8 +104,8 @@ class Run:
         self.vocab_size = model.get_input_embeddings().num_embeddings
         self.flops = Flops.of(model, config, ranks.device)
         self.trainee = prepare(model, config, ranks)
-        on_cuda = ranks.device.type == "cuda"
-        self.stager = Stager(shards, self.vocab_size, config.micro_rows, ranks.device, pad=on_cuda)
+        pad = self.trainee.constant_shapes
+        self.stager = Stager(shards, self.vocab_size, config.micro_rows, ranks.device, pad=pad)
         self.params = [p for p in self.trainee.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in self.params if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -138,8 +137,7 @@ class Run:
             if done < self.order.steps:
                 self.console.note(f"stopped by a signal; saved at step {done}: go on with --resume")
                 return result | {"stopped": True}
-            result |= self._evaluate(done) | self._finish(out)
-            return result
+            return result | self._evaluate(done) | self._finish(out)
         finally:
             for number, handler in previous:
                 signal.signal(number, handler)
@@ -149,13 +147,9 @@ class Run:
                 self.metrics.close()
 
     def _batches(self, first: int) -> Iterator[list[int]]:
-        share = {
-            "rank": self.ranks.rank,
-            "ranks": self.ranks.size,
-            "micro_rows": self.config.micro_rows,
-        }
+        rank, ranks, micro_rows = self.ranks.rank, self.ranks.size, self.config.micro_rows
         for step in range(first, self.order.steps):
-            yield from self.order.deal(step, **share)
+            yield from self.order.deal(step, rank=rank, ranks=ranks, micro_rows=micro_rows)
 
     def _check(self) -> str:
         """Isolation and loss on the first row of the run, and its source rows if they are given."""
@@ -167,52 +161,46 @@ class Run:
         off = checks.check_loss(self.trainee, micro)
         said = f"documents are isolated (moved by {moved:.0e}), loss is right (off by {off:.0e})"
         if self.config.source:
-            compared = checks.check_source(self.shards, row, self.config.source)
+            compared = check_source(self.shards, row, self.config.source)
             said += f", {compared} documents of row {row} are their source rows"
         return said
 
     def _describe(self, checked: str, first: int) -> None:
         trained = sum(p.numel() for p in self.params)
-        for line in (
+        note = self.console.note
+        note(
             f"{len(self.shards):,} rows of at most {self.shards.max_len:,} tokens, "
             f"{self.order.steps:,} steps of {self.config.rows_per_step} rows"
-            + (f", from step {first:,}" if first else ""),
-            f"{trained:,} trained parameters on {self.ranks.size} x {self.ranks.device.type}",
-            checked,
-        ):
-            self.console.note(line)
+            + (f", from step {first:,}" if first else "")
+        )
+        note(f"{trained:,} trained parameters on {self.ranks.size} x {self.ranks.device.type}")
+        note(checked)
 
     def _steps(self, first: int) -> int:
-        self.since = time.perf_counter()
-        for step in range(first, self.order.steps):
-            self._step(step)
-            done = step + 1
-            save = done == self.order.steps or (
-                self.config.save_every and done % self.config.save_every == 0
-            )
-            report = save or done % self.config.log_every == 0
+        def due(every: int) -> bool:
+            return every > 0 and done % every == 0
+
+        config, self.since = self.config, time.perf_counter()
+        for done in range(first + 1, self.order.steps + 1):
+            self._step(done - 1)
+            last = done == self.order.steps
+            save = last or due(config.save_every)
+            report = save or due(config.log_every) or (self.stop and self.ranks.size == 1)
             if report:
                 self._report(done)
-            stopped = self._stopped() if report or self.ranks.size == 1 else False
-            if stopped and not report:
-                self._report(done)
+            stopped = report and self._stopped()
             if save or stopped:
                 self.checkpoints.save(done, self.trainee, self.optimizer)
             if stopped:
                 return done
-            if (
-                self.config.eval_every
-                and done % self.config.eval_every == 0
-                and done < self.order.steps
-            ):
+            if due(config.eval_every) and not last:
                 self._evaluate(done)
         return self.order.steps
 
     def _step(self, step: int) -> None:
         config, ranks = self.config, self.ranks
-        torch.manual_seed(
-            mix(config.seed, step * ranks.size + ranks.rank)
-        )  # dropout, if there is any
+        # For dropout, if there is any.
+        torch.manual_seed(mix(config.seed, step * ranks.size + ranks.rank))
         rate = config.lr * schedule(config, step, self.order.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -300,8 +288,7 @@ class Run:
         return [f"{document.source}:{document.line}" for row in rows for document in row]
 
     def _stopped(self) -> bool:
-        if self.ranks.size == 1:
-            return self.stop
+        """Whether any rank was asked to stop."""
         return bool(self.ranks.sum(torch.tensor(int(self.stop), device=self.ranks.device)).item())
 
     def _catch_signals(self) -> list[tuple[int, Any]]:
@@ -316,10 +303,8 @@ class Run:
     def _evaluate(self, done: int) -> dict[str, Any]:
         if not self.config.eval_shards:
             return {}
-        held_out = ShardDataset(self.config.eval_shards)
-        found = evaluate(
-            self.trainee, held_out, self.vocab_size, self.config.micro_rows, self.ranks
-        )
+        rows, held_out = self.config.micro_rows, ShardDataset(self.config.eval_shards)
+        found = evaluate(self.trainee, held_out, self.vocab_size, rows, self.ranks)
         self.console.note(
             f"step {done}: held-out loss {found['eval_loss']:.4f}, "
             f"{found['eval_accuracy']:.1%} of tokens right"

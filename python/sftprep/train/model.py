@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import warnings
@@ -65,6 +66,8 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.chunk, self.autocast = chunk, autocast
+        self.constant_shapes = False
+        """Whether its micro-batches are to be padded to one shape."""
         self.extra: dict[str, Any] = {}
         """More arguments for the model's body."""
 
@@ -178,22 +181,29 @@ def prepare(model: Any, config: TrainConfig, ranks: Ranks) -> Trainee:
     if config.lora:
         model = add_lora(model, config)
     blocks = blocks_of(model)
-    if config.activation_checkpointing != "none":
-        new = getattr(
-            model, "activation_checkpointing_enable", None
-        )  # its name from transformers 5.2x
-        (new or model.gradient_checkpointing_enable)({"use_reentrant": False})
-        if config.activation_checkpointing == "half":
-            for block in blocks[1::2]:
-                block.gradient_checkpointing = False
-    if config.compile == "yes" or (config.compile == "auto" and ranks.device.type == "cuda"):
-        for block in blocks:
-            block.compile(dynamic=False)
+    if config.activation_checkpointing != "none":  # it has another name from transformers 5.2x on
+        new = hasattr(model, "activation_checkpointing_enable")
+        name = f"{'activation' if new else 'gradient'}_checkpointing_enable"
+        getattr(model, name)({"use_reentrant": False})
+    if config.activation_checkpointing == "half":
+        for block in blocks[1::2]:
+            block.gradient_checkpointing = False
+    compiled = compiles(config, ranks.device)
+    for block in blocks if compiled else ():
+        block.compile(dynamic=False)
     trainee = Trainee(model, config.loss_chunk, torch.bfloat16 if mixed and config.lora else None)
+    trainee.constant_shapes = compiled or ranks.device.type == "cuda"
     trainee.train()
     if ranks.size > 1 or (mixed and not config.lora):
         _shard(trainee, blocks, ranks, torch.bfloat16 if mixed and not config.lora else None)
     return trainee.to(ranks.device)
+
+
+def compiles(config: TrainConfig, device: torch.device) -> bool:
+    """Whether blocks are compiled: where it is asked for, or on CUDA where Triton is at hand."""
+    if config.compile != "auto":
+        return config.compile == "yes"
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 def _shard(

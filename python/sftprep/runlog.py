@@ -1,4 +1,4 @@
-"""What a run says about itself: ``metrics.jsonl``, progress, and the picture of the loss."""
+"""What a training run says of itself: ``metrics.jsonl``, progress, the picture of the loss."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What can be done with a trained model: answers, and a mean of two. Needs the extra ``train``."""
