@@ -12,8 +12,8 @@ PACKAGE = Path(sftprep.__file__).parent
 FLOORS = (
     {"errors"},
     {"_core"},
-    {"config", "columns", "hub", "progress", "totals"},
-    {"cloud", "dataset", "export_megatron"},
+    {"config", "columns", "hub", "permutation", "progress", "totals"},
+    {"cloud", "dataset", "models", "runlog", "source_check", "export_megatron"},
     {"cloud_stage"},
     {"api", "add_tokens", "doctor", "export", "inspect", "quality", "train"},
     {"again", "page"},
@@ -21,8 +21,8 @@ FLOORS = (
 )
 # The trainer's own floors.
 TRAIN = (
-    {"attention", "config", "data", "interpolate", "loss", "report"},
-    {"generate", "model"},
+    {"attention", "config", "data", "loss"},
+    {"model"},
     {"checkpoint", "checks", "evaluate"},
     {"loop"},
 )
