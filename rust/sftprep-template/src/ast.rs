@@ -66,6 +66,8 @@ pub(crate) enum ExprKind {
     /// With what the name means on a dict, which most objects are.
     Attr(Box<Expr>, Box<str>, Access),
     Item(Box<Expr>, Box<Expr>),
+    /// An [`Self::Attr`] or [`Self::Item`] of a variable by a name that is no method.
+    Field(Box<Field>),
     Slice(Box<Expr>, Box<[Option<Expr>; 3]>),
     Call(Box<Expr>, Args),
     Filter(Box<Expr>, Filter, Args),
@@ -82,10 +84,33 @@ pub(crate) enum ExprKind {
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Compare(Box<Expr>, Vec<(CmpOp, Expr)>),
+    /// A [`Self::Compare`] that asks about one field of a variable.
+    Check(Box<Check>),
     Concat(Vec<Expr>),
     Cond(Box<Expr>, Box<Expr>, Option<Box<Expr>>),
     /// The text that a filter block or a filtered set block captured.
     Captured,
+}
+
+/// `var.key` or `var['key']`: nearly all that a chat template reads of its input.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub var: VarRef,
+    pub key: Box<str>,
+    /// As written, for variables that are no object of the input, or have no such entry.
+    pub whole: Expr,
+}
+
+/// `var.key == 'text'`, or `'key' in var` where there is no text.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub var: VarRef,
+    pub key: Box<str>,
+    pub text: Option<Box<str>>,
+    /// What the answer is if it is, or is there.
+    pub holds: bool,
+    /// As written, for variables that are no object of the input, or have no such entry.
+    pub whole: Expr,
 }
 
 #[derive(Debug, Default)]

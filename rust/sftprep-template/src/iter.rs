@@ -85,7 +85,11 @@ impl<'t> Interp<'t> {
         Ok(match iter {
             ValueIter::Empty => None,
             ValueIter::List(items, at) => {
-                let item = items.get(*at).cloned();
+                let item = match items.get(*at) {
+                    // without the choice among all kinds that a copy begins with
+                    Some(Value::Data(data, origin)) => Some(Value::Data(data, *origin)),
+                    item => item.cloned(),
+                };
                 *at += 1;
                 item
             }

@@ -36,6 +36,7 @@ mod error;
 mod escape;
 mod eval;
 mod filters;
+mod fold;
 mod iter;
 mod lexer;
 mod limits;

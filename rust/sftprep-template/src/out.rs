@@ -25,6 +25,7 @@ impl Pool {
         }
     }
 
+    #[inline(never)]
     fn keep(&mut self, mut built: Rc<Built>) {
         if self.0.len() < MAX_POOL
             && let Some(inner) = Rc::get_mut(&mut built)
@@ -96,7 +97,6 @@ impl Out {
     }
 
     /// Appends bytes of one origin.
-    #[inline]
     pub(crate) fn push(&mut self, text: &str, origin: Origin, src: u32, tag: Tag) {
         self.text.push_str(text);
         if self.trace {
@@ -105,9 +105,22 @@ impl Out {
         }
     }
 
-    #[inline]
     pub(crate) fn literal(&mut self, text: &str, tag: Tag) {
-        self.push(text, LITERAL, INEXACT, tag);
+        self.text.push_str(text);
+        if self.trace {
+            let end = self.text.len() as u32;
+            match self.runs.last_mut() {
+                Some(last) if last.end == end => {}
+                Some(last) if last.origin == LITERAL && last.tag == tag => last.end = end,
+                None if end == 0 => {}
+                _ => self.runs.push(Run {
+                    end,
+                    origin: LITERAL,
+                    src: INEXACT,
+                    tag,
+                }),
+            }
+        }
     }
 
     /// Appends a character that stands for one in the input but is not a copy of it.
@@ -127,37 +140,42 @@ impl Out {
     }
 
     /// Gives the bytes since the last run their origin.
+    #[inline]
     pub(crate) fn mark(&mut self, origin: Origin, src: u32, tag: Tag) {
         let end = self.text.len() as u32;
-        let count = self.runs.len();
-        let before = if count > 1 {
-            self.runs[count - 2].end
-        } else {
-            0
+        let run = Run {
+            end,
+            origin,
+            src,
+            tag,
         };
-        let mut start = 0;
-        if let Some(last) = self.runs.last_mut() {
-            if last.end == end {
-                return;
-            }
-            let follows = match (last.src, src) {
-                (INEXACT, INEXACT) => true,
-                (INEXACT, _) | (_, INEXACT) => false,
-                (from, src) => from + (last.end - before) == src,
-            };
-            if follows && last.origin == origin && last.tag == tag {
-                last.end = end;
-                return;
-            }
-            start = last.end;
+        match self.runs.last() {
+            Some(last) if last.end == end => {}
+            Some(last) if last.origin == origin && last.tag == tag => self.lengthen(run),
+            None if end == 0 => {}
+            _ => self.runs.push(run),
         }
-        if start < end {
-            self.runs.push(Run {
-                end,
-                origin,
-                src,
-                tag,
-            });
+    }
+
+    /// Adds a run to the one before, if it goes on where that ends in their source.
+    fn lengthen(&mut self, run: Run) {
+        let count = self.runs.len();
+        let start = match count {
+            0 | 1 => 0,
+            _ => self.runs[count - 2].end,
+        };
+        let Some(last) = self.runs.last_mut() else {
+            return;
+        };
+        let follows = match (last.src, run.src) {
+            (INEXACT, INEXACT) => true,
+            (INEXACT, _) | (_, INEXACT) => false,
+            (from, src) => from + (last.end - start) == src,
+        };
+        if follows {
+            last.end = run.end;
+        } else {
+            self.runs.push(run);
         }
     }
 

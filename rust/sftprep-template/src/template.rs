@@ -1,16 +1,16 @@
 //! The compiled template and what it renders to.
 
 use crate::ast::{ExprKind, Program, Source};
-use crate::data::Data;
+use crate::data::{Data, same_word};
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
 use crate::out::Out;
 use crate::request::{Prepared, Request, prepare};
 use crate::scratch::Scratch;
-use crate::text::{GENERATION, INEXACT, LEAF, OWNER_MASK, Run, SPECIAL, Str};
+use crate::text::{GENERATION, INEXACT, LEAF, LITERAL, OWNER_MASK, Run, SPECIAL, Str};
 use crate::trace::{Leaf, LeafKind, Leaves};
 use crate::value::{Undef, Value};
-use crate::{lexer, parser, resolve, walk};
+use crate::{fold, lexer, parser, resolve, walk};
 
 /// A chat template, compiled once; rendering takes no lock.
 #[derive(Debug)]
@@ -163,6 +163,7 @@ fn is_text_key(kind: &ExprKind) -> bool {
     match kind {
         ExprKind::Attr(_, name, _) => &**name == "type",
         ExprKind::Item(_, index) => matches!(&index.kind, ExprKind::Str(key) if &**key == "type"),
+        ExprKind::Field(field) => &*field.key == "type",
         _ => false,
     }
 }
@@ -171,7 +172,8 @@ fn compile(source: &str) -> Res<Program> {
     if source.len() > 8 << 20 {
         return Err(Fault::syntax("the template is longer than 8 MiB", 0));
     }
-    let (body, has_generation) = parser::parse(lexer::lex(source)?)?;
+    let (mut body, has_generation) = parser::parse(lexer::lex(source)?)?;
+    fold::fold(&mut body);
     resolve::resolve(body, has_generation)
 }
 
@@ -206,7 +208,9 @@ fn variable<'t>(
     prepared: &'t Prepared,
     leaves: &mut Leaves<'t>,
 ) -> Value<'t> {
-    if let Some(value) = request.kwargs.get(name) {
+    if !request.kwargs.is_empty()
+        && let Some(value) = request.kwargs.get(name)
+    {
         let origin = leaves.root(LeafKind::Kwarg, name);
         return Value::from_data(value, origin);
     }
@@ -239,7 +243,7 @@ fn variable<'t>(
         Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
         Source::Func(_) | Source::Token => {
             let mut tokens = request.special_tokens.iter();
-            match (tokens.find(|(key, _)| key == name), source) {
+            match (tokens.find(|(key, _)| same_word(key, name)), source) {
                 (Some((_, token)), _) => Value::Str(Str::leaf(token, SPECIAL).inexact()),
                 (None, Source::Func(func)) => Value::Func(func),
                 (None, _) => Value::Undefined(Undef::Var(name)),
@@ -252,23 +256,27 @@ fn variable<'t>(
 fn finish(out: &Out, leaves: &mut Leaves<'_>) -> Rendered {
     let mut table: Vec<Leaf> = Vec::with_capacity(leaves.most());
     let segment = |run: &Run| {
-        let origin = match run.origin {
-            origin if origin & LEAF != 0 => Origin::Leaf(leaves.number(origin, &mut table)),
-            SPECIAL => Origin::SpecialToken,
-            _ => Origin::Literal,
-        };
-        let owner = match (run.tag & OWNER_MASK, origin) {
-            (0 | 1, Origin::Leaf(id)) => table[id as usize].message,
-            (0 | 1, _) => None,
-            (tag, _) => Some(tag - 2),
-        };
-        Segment {
+        let mut segment = Segment {
             end: run.end,
-            origin,
-            owner,
+            origin: Origin::Literal,
+            owner: (run.tag & OWNER_MASK).checked_sub(2),
             generation: run.tag & GENERATION != 0,
-            source_start: (run.src != INEXACT && origin != Origin::Literal).then_some(run.src),
+            source_start: None,
+        };
+        if run.origin == LITERAL {
+            return segment;
         }
+        if run.src != INEXACT {
+            segment.source_start = Some(run.src);
+        }
+        if run.origin & LEAF != 0 {
+            let id = leaves.number(run.origin, &mut table);
+            segment.origin = Origin::Leaf(id);
+            segment.owner = segment.owner.or(table[id as usize].message);
+        } else {
+            segment.origin = Origin::SpecialToken;
+        }
+        segment
     };
     let segments = out.runs.iter().map(segment).collect();
     Rendered {

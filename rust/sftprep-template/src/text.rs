@@ -106,6 +106,12 @@ impl<'t> Str<'t> {
         }
     }
 
+    /// Whether the text lies in the template or the input.
+    #[inline]
+    pub(crate) fn is_borrowed(&self) -> bool {
+        matches!(self.text, Text::Ref(_))
+    }
+
     pub(crate) fn into_built(self) -> Option<Rc<Built>> {
         match self.text {
             Text::Ref(_) => None,

@@ -245,7 +245,7 @@ impl<'t> Leaves<'t> {
         let message = Some(node.message).filter(|message| *message != NO_MESSAGE);
         if let Step::Key(key) = node.step
             && (node.parent) < self.messages
-            && let Some(path) = COMMON.iter().find(|path| **path == key)
+            && let Some(path) = COMMON.iter().find(|path| same_word(path, key))
         {
             return Leaf {
                 kind: node.kind,

@@ -200,6 +200,22 @@ impl<'t> Value<'t> {
         }
     }
 
+    /// Whether dropping it has nothing to do.
+    #[inline]
+    pub(crate) fn owns_nothing(&self) -> bool {
+        match self {
+            Self::Undefined(Undef::Var(_))
+            | Self::None(_)
+            | Self::Bool(..)
+            | Self::Int(..)
+            | Self::Float(..)
+            | Self::Data(..)
+            | Self::Func(_) => true,
+            Self::Str(text) => text.is_borrowed(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn is_undefined(&self) -> bool {
         matches!(self, Self::Undefined(_))
     }
@@ -294,6 +310,14 @@ impl<'t> Value<'t> {
             }
             _ => LITERAL,
         }
+    }
+}
+
+/// Drops a value. Most own nothing: to ask that first takes a third of the time.
+#[inline]
+pub(crate) fn discard(value: Value<'_>) {
+    if value.owns_nothing() {
+        std::mem::forget(value);
     }
 }
 

@@ -20,6 +20,28 @@ pub(crate) fn mentions(body: &[Stmt], name: &str) -> bool {
     found
 }
 
+/// Whether the body of a loop reads that loop's `loop`. What a loop inside of it reads in its own
+/// body is its own.
+pub(crate) fn mentions_loop(body: &[Stmt]) -> bool {
+    let reads = |expr: &Expr| {
+        let mut found = false;
+        expr_names(expr, &mut |name| found |= name == "loop");
+        found
+    };
+    body.iter().any(|stmt| match stmt {
+        Stmt::If(arms, otherwise) => {
+            let mut arms = arms.iter();
+            arms.any(|(test, body)| reads(test) || mentions_loop(body)) || mentions_loop(otherwise)
+        }
+        Stmt::For(node) => {
+            reads(&node.iter)
+                || node.test.as_ref().is_some_and(reads)
+                || mentions_loop(&node.otherwise)
+        }
+        other => mentions(std::slice::from_ref(other), "loop"),
+    })
+}
+
 /// Whether `body` can reach the item before the current one of a loop: it asks for it, or uses
 /// `loop` in another way than asking for an attribute by name.
 pub(crate) fn reads_previous_item(body: &[Stmt]) -> bool {
@@ -124,6 +146,8 @@ pub(crate) fn walk_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
             walk_expr(left, visit);
             walk_expr(right, visit);
         }
+        ExprKind::Field(field) => walk_expr(&field.whole, visit),
+        ExprKind::Check(check) => walk_expr(&check.whole, visit),
         ExprKind::Slice(object, bounds) => {
             walk_expr(object, visit);
             bounds

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Interp;
 use super::quick::quick_attr;
-use crate::ast::{Expr, ExprKind};
+use crate::ast::{Expr, ExprKind, Field};
 use crate::data::Data;
 use crate::error::{Fault, Res};
 use crate::methods::{Access, method_access};
@@ -14,6 +14,17 @@ use crate::trace::Step;
 use crate::value::{LoopState, Undef, Value, range_len};
 
 impl<'t> Interp<'t> {
+    pub(super) fn eval_field(&mut self, field: &'t Field) -> Res<Value<'t>> {
+        if let Value::Data(Data::Map(map), origin) = self.place(field.var)
+            && let Some(value) = map.get(&field.key)
+        {
+            let origin = *origin;
+            let origin = self.leaves.child(origin, Step::Key(&field.key));
+            return Ok(Value::from_data(value, origin));
+        }
+        self.eval(&field.whole)
+    }
+
     pub(super) fn eval_attr(
         &mut self,
         expr: &'t Expr,
@@ -23,15 +34,6 @@ impl<'t> Interp<'t> {
     ) -> Res<Value<'t>> {
         if let ExprKind::Var(var) = &object.kind {
             let object = self.place(var.var);
-            // The two most common cases need no copy of the object.
-            if let Value::Data(Data::Map(map), origin) = object
-                && on_dict == Access::None
-                && let Some(value) = map.get(name)
-            {
-                let origin = *origin;
-                let origin = self.leaves.child(origin, Step::Key(name));
-                return Ok(Value::from_data(value, origin));
-            }
             if let Some(value) = quick_attr(object, name) {
                 return Ok(value);
             }
@@ -59,14 +61,6 @@ impl<'t> Interp<'t> {
         object: &'t Expr,
         index: &'t Expr,
     ) -> Res<Value<'t>> {
-        if let (ExprKind::Var(var), ExprKind::Str(key)) = (&object.kind, &index.kind)
-            && let Value::Data(Data::Map(map), origin) = self.place(var.var)
-            && let Some(value) = map.get(key)
-        {
-            let origin = *origin;
-            let origin = self.leaves.child(origin, Step::Key(key));
-            return Ok(Value::from_data(value, origin));
-        }
         self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         let object = self.eval(object)?;
         let index = self.eval(index)?;

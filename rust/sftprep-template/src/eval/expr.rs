@@ -17,6 +17,7 @@ impl<'t> Interp<'t> {
         Ok(match &expr.kind {
             ExprKind::Str(text) => Value::literal(text),
             ExprKind::Var(name) => self.place(name.var).clone(),
+            ExprKind::Field(field) => return self.eval_field(field),
             ExprKind::Attr(object, name, on_dict) => {
                 return self.eval_attr(expr, object, name, *on_dict);
             }
@@ -41,7 +42,7 @@ impl<'t> Interp<'t> {
             ExprKind::Filter(operand, filter, args) => {
                 self.eval_filter(expr, operand, *filter, args)
             }
-            ExprKind::Not(_) | ExprKind::Compare(..) | ExprKind::Test(..) => {
+            ExprKind::Not(_) | ExprKind::Check(_) | ExprKind::Compare(..) | ExprKind::Test(..) => {
                 self.truth(expr).map(Value::bool)
             }
             ExprKind::And(parts) => self.eval_junction(parts, false),
@@ -161,39 +162,41 @@ impl<'t> Interp<'t> {
     /// The truth of an expression, without making a value where none is needed.
     pub(super) fn truth(&mut self, expr: &'t Expr) -> Res<bool> {
         match &expr.kind {
-            ExprKind::Compare(first, rest) => {
-                if let [(op, second)] = &rest[..]
-                    && let Some(holds) = self.quick_condition(first, *op, second)
-                {
-                    return Ok(holds);
-                }
-                self.compare_chain(expr, first, rest)
-            }
-            ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
-            ExprKind::And(parts) => {
-                for part in parts {
-                    if !self.truth(part)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            ExprKind::Or(parts) => {
-                for part in parts {
-                    if self.truth(part)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
+            ExprKind::Check(check) => match self.answer(check) {
+                Some(holds) => Ok(holds),
+                None => self.other_truth(&check.whole),
+            },
             ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
+            ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
+            ExprKind::And(parts) => self.all_or_any(parts, false),
+            ExprKind::Or(parts) => self.all_or_any(parts, true),
             _ => self.other_truth(expr),
         }
+    }
+
+    /// Whether any of some expressions has the truth `stop`, and that truth or the other.
+    #[inline(never)]
+    fn all_or_any(&mut self, parts: &'t [Expr], stop: bool) -> Res<bool> {
+        for part in parts {
+            let holds = match &part.kind {
+                ExprKind::Check(check) => self.answer(check),
+                _ => None,
+            };
+            let holds = match holds {
+                Some(holds) => holds,
+                None => self.truth(part)?,
+            };
+            if holds == stop {
+                return Ok(stop);
+            }
+        }
+        Ok(!stop)
     }
 
     #[inline(never)]
     fn other_truth(&mut self, expr: &'t Expr) -> Res<bool> {
         match &expr.kind {
+            ExprKind::Compare(first, rest) => self.compare_chain(expr, first, rest),
             ExprKind::Test(operand, test, args) => {
                 if args.is_empty()
                     && let Some(holds) = self.quick_test(operand, *test)
@@ -205,7 +208,7 @@ impl<'t> Interp<'t> {
                 self.apply_test(*test, &value, &args)
                     .map_err(|fault| fault.at(expr.at))
             }
-            ExprKind::Attr(..) | ExprKind::Item(..) => match self.peek(expr) {
+            ExprKind::Field(_) | ExprKind::Attr(..) | ExprKind::Item(..) => match self.peek(expr) {
                 Peek::Data(data) => Ok(Value::from_data(data, LITERAL).is_true()),
                 Peek::Missing => Ok(false),
                 Peek::Unknown => self.eval(expr).map(|value| value.is_true()),

@@ -20,7 +20,7 @@ use crate::request::Request;
 use crate::scratch::Scratch;
 use crate::text::{Str, Tag, UNOWNED};
 use crate::trace::Leaves;
-use crate::value::{Undef, Value};
+use crate::value::{Undef, Value, discard};
 
 pub(crate) use access::index_value;
 pub(crate) use call::args_error;
@@ -132,10 +132,12 @@ impl<'t> Interp<'t> {
     /// Gives back all memory, with the output last.
     pub(crate) fn end(mut self, scratch: &mut Scratch) -> Out {
         for value in self.slots.drain(..) {
-            if let Value::Str(text) = value {
-                self.pool.recycle(text);
+            match value {
+                Value::Str(text) => self.pool.recycle(text),
+                value => discard(value),
             }
         }
+        self.context.drain(..).for_each(discard);
         self.frames.clear();
         scratch.frames = self.frames;
         scratch.pool = self.pool;
@@ -196,18 +198,28 @@ impl<'t> Interp<'t> {
     /// Drops a value; the memory of a string is used again.
     #[inline]
     fn recycle(&mut self, value: Value<'t>) {
-        if let Value::Str(text) = value {
-            self.pool.recycle(text);
+        match value {
+            Value::Str(text) => self.pool.recycle(text),
+            value => discard(value),
         }
     }
 
     fn enter(&mut self, scope: &'t Scope) {
         for (slot, init) in &scope.init {
-            let value = match init {
-                Init::Undefined(name) => Value::Undefined(Undef::Var(name)),
-                Init::Copy(var) => self.place(*var).clone(),
+            let fresh = match init {
+                Init::Undefined(name) => &Value::Undefined(Undef::Var(name)),
+                Init::Copy(var) => self.place(*var),
             };
-            self.set_slot(*slot, value);
+            // As in the turn of the loop before, if nothing was assigned in it.
+            let shown = &self.slots[self.base + *slot as usize];
+            if let Value::Undefined(Undef::Var(name)) = fresh
+                && let Value::Undefined(Undef::Var(known)) = shown
+                && std::ptr::eq(*name, *known)
+            {
+                continue;
+            }
+            let fresh = fresh.clone();
+            self.set_slot(*slot, fresh);
         }
     }
 
@@ -227,6 +239,7 @@ impl<'t> Interp<'t> {
         }
     }
 
+    #[inline]
     fn set_slot(&mut self, slot: u32, value: Value<'t>) {
         let at = self.base + slot as usize;
         let old = std::mem::replace(&mut self.slots[at], value);

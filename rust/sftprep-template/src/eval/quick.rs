@@ -9,7 +9,7 @@
 //! table of segments; what is left is spread thin over the walk of the tree.
 
 use super::Interp;
-use crate::ast::{Args, CmpOp, Expr, ExprKind, VarRef};
+use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, VarRef};
 use crate::data::{Data, same_word};
 use crate::error::Res;
 use crate::filters::Filter;
@@ -18,9 +18,6 @@ use crate::tests::Test;
 use crate::text::{LITERAL, Origin, RUN_BYTES};
 use crate::trace::Step;
 use crate::value::{Undef, Value};
-
-/// The longest text that is compared without counting it as work.
-const MAX_WORD: usize = 256;
 
 /// What `peek` found out about an expression without evaluating it.
 pub(super) enum Peek<'t> {
@@ -46,6 +43,14 @@ impl<'t> Interp<'t> {
         match &expr.kind {
             ExprKind::Var(var) => match self.place(var.var) {
                 Value::Data(data, _) => Peek::Data(data),
+                _ => Peek::Unknown,
+            },
+            ExprKind::Field(field) => match self.place(field.var) {
+                Value::Data(Data::Map(map), _) => match (map.get(&field.key), &field.whole.kind) {
+                    (Some(data), _) => Peek::Data(data),
+                    (None, ExprKind::Attr(..)) => Peek::Missing,
+                    (None, _) => found(None, method_access("dict", &field.key)),
+                },
                 _ => Peek::Unknown,
             },
             ExprKind::Attr(object, name, on_dict) if *on_dict == Access::None => {
@@ -91,68 +96,47 @@ impl<'t> Interp<'t> {
         }
     }
 
-    /// `var.key` or `var['key']` where the variable is an object of the input that has the key:
-    /// the value, the origin of the object and the key.
-    #[allow(clippy::inline_always)] // a call costs more than what it does
-    #[inline(always)]
-    fn input_field(&self, expr: &'t Expr) -> Option<(&'t Data, Origin, &'t str)> {
-        let (object, key): (&'t Expr, &'t str) = match &expr.kind {
-            ExprKind::Attr(object, name, Access::None) => (object, name),
-            ExprKind::Item(object, index) => match &index.kind {
-                ExprKind::Str(key) => (object, key),
+    /// Text of the input named by `var.key`, trimmed or not, with its origin and offset there.
+    #[inline]
+    pub(super) fn input_text(&mut self, expr: &'t Expr) -> Option<(&'t str, Origin, u32)> {
+        let (field, trim) = match &expr.kind {
+            ExprKind::Field(field) => (field, false),
+            ExprKind::Filter(operand, Filter::Trim, args) => match &operand.kind {
+                ExprKind::Field(field) if args.is_empty() => (field, true),
                 _ => return None,
             },
             _ => return None,
         };
-        let ExprKind::Var(var) = &object.kind else {
+        let Value::Data(Data::Map(map), object) = self.place(field.var) else {
             return None;
         };
-        match self.place(var.var) {
-            Value::Data(Data::Map(map), origin) => map.get(key).map(|data| (data, *origin, key)),
-            _ => None,
+        let Some(Data::Str(text)) = map.get(&field.key) else {
+            return None;
+        };
+        let origin = self.leaves.child(*object, Step::Key(&field.key));
+        if !trim {
+            return Some((text, origin, 0));
         }
+        // Over the limit: the general way says so.
+        self.scan(text.len()).ok()?;
+        let range = stripped(text, None, Ends::Both);
+        Some((&text[range.clone()], origin, range.start as u32))
     }
 
-    /// Text of the input named by `var.key`, trimmed or not, with its origin and offset there.
-    #[inline]
-    pub(super) fn input_text(&mut self, expr: &'t Expr) -> Option<(&'t str, Origin, u32)> {
-        if let ExprKind::Filter(operand, Filter::Trim, args) = &expr.kind {
-            let (text, origin, _) = self.input_text(operand).filter(|_| args.is_empty())?;
-            // Over the limit: the general way says so.
-            self.scan(text.len()).ok()?;
-            let range = stripped(text, None, Ends::Both);
-            return Some((&text[range.clone()], origin, range.start as u32));
-        }
-        let (data, object, key) = self.input_field(expr)?;
-        let text = data.as_str()?;
-        Some((text, self.leaves.child(object, Step::Key(key)), 0))
-    }
-
-    /// The two conditions that most of a chat template is made of: `message.role == 'x'` and
-    /// `'key' in message`.
-    #[inline]
-    pub(super) fn quick_condition(
-        &self,
-        first: &'t Expr,
-        op: CmpOp,
-        second: &'t Expr,
-    ) -> Option<bool> {
-        match (op, &first.kind, &second.kind) {
-            (CmpOp::Eq | CmpOp::Ne, _, ExprKind::Str(text)) if text.len() <= MAX_WORD => {
-                let (data, ..) = self.input_field(first)?;
-                let same = matches!(data, Data::Str(found) if same_word(found, text));
-                Some(same == (op == CmpOp::Eq))
-            }
-            (CmpOp::In | CmpOp::NotIn, ExprKind::Str(key), ExprKind::Var(var)) => {
-                match self.place(var.var) {
-                    Value::Data(Data::Map(map), _) => {
-                        Some(map.contains_key(key) == (op == CmpOp::In))
-                    }
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
+    /// Answers a check, if its variable is an object of the input (and has the entry to compare).
+    #[allow(clippy::inline_always)] // a call costs more than what it does
+    #[inline(always)]
+    pub(super) fn answer(&self, check: &'t Check) -> Option<bool> {
+        let Value::Data(Data::Map(map), _) = self.place(check.var) else {
+            return None;
+        };
+        let holds = match (&check.text, map.get(&check.key)) {
+            (Some(text), Some(Data::Str(found))) => same_word(found, text),
+            (Some(_), Some(_)) => false,
+            (Some(_), None) => return None,
+            (None, found) => found.is_some(),
+        };
+        Some(holds == check.holds)
     }
 
     /// Tests of type and presence on a variable or an input field.

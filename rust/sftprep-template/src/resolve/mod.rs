@@ -5,13 +5,13 @@
 //! first assignment: the outer scope's value if there is one, else the request's variable if the
 //! assignment is conditional or the name was read before, else undefined.
 
+mod exprs;
+
 use std::collections::{HashMap, HashSet};
 
-use crate::ast::{
-    Args, Expr, ExprKind, For, Init, Macro, Name, Program, Scope, Source, Stmt, Target, VarRef,
-};
-use crate::error::{ErrorKind, Fault, Res};
-use crate::walk::{mentions, reads_previous_item};
+use crate::ast::{Expr, For, Init, Macro, Name, Program, Scope, Source, Stmt, Target, VarRef};
+use crate::error::Res;
+use crate::walk::{mentions, mentions_loop, reads_previous_item};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Load {
@@ -367,7 +367,7 @@ impl Resolver {
             result?;
         }
         self.push();
-        let uses_loop = node.recursive || mentions(&node.body, "loop");
+        let uses_loop = node.recursive || mentions_loop(&node.body);
         if uses_loop {
             self.param("loop");
         }
@@ -418,81 +418,4 @@ impl Resolver {
         node.slots = self.units.pop().unwrap_or(0);
         result
     }
-
-    fn resolve_args(&mut self, args: &mut Args, soft: bool) -> Res<()> {
-        let named = args.kw.iter_mut().map(|(_, value)| value);
-        let starred = args
-            .star
-            .iter_mut()
-            .chain(args.star_star.iter_mut())
-            .map(|expr| &mut **expr);
-        args.pos
-            .iter_mut()
-            .chain(named)
-            .chain(starred)
-            .try_for_each(|e| self.resolve_expr(e, soft))
-    }
-
-    fn resolve_expr(&mut self, expr: &mut Expr, soft: bool) -> Res<()> {
-        match &mut expr.kind {
-            ExprKind::Var(name) => {
-                self.name(name);
-                Ok(())
-            }
-            ExprKind::List(items)
-            | ExprKind::Tuple(items)
-            | ExprKind::Concat(items)
-            | ExprKind::Sum(items)
-            | ExprKind::And(items)
-            | ExprKind::Or(items) => items
-                .iter_mut()
-                .try_for_each(|item| self.resolve_expr(item, soft)),
-            ExprKind::Dict(entries) => entries.iter_mut().try_for_each(|(key, value)| {
-                self.resolve_expr(key, soft)?;
-                self.resolve_expr(value, soft)
-            }),
-            ExprKind::Attr(inner, _, _)
-            | ExprKind::Neg(inner)
-            | ExprKind::Pos(inner)
-            | ExprKind::Not(inner) => self.resolve_expr(inner, soft),
-            ExprKind::Item(left, right) | ExprKind::Bin(_, left, right) => {
-                self.resolve_expr(left, soft)?;
-                self.resolve_expr(right, soft)
-            }
-            ExprKind::Slice(object, bounds) => {
-                self.resolve_expr(object, soft)?;
-                bounds
-                    .iter_mut()
-                    .flatten()
-                    .try_for_each(|bound| self.resolve_expr(bound, soft))
-            }
-            ExprKind::Call(callee, args) => {
-                self.resolve_expr(callee, soft)?;
-                self.resolve_args(args, soft)
-            }
-            ExprKind::Filter(operand, _, args) | ExprKind::Test(operand, _, args) => {
-                self.resolve_expr(operand, soft)?;
-                self.resolve_args(args, soft)
-            }
-            ExprKind::Compare(first, rest) => {
-                self.resolve_expr(first, soft)?;
-                rest.iter_mut()
-                    .try_for_each(|(_, operand)| self.resolve_expr(operand, soft))
-            }
-            ExprKind::Cond(test, then, otherwise) => {
-                self.resolve_expr(test, true)?;
-                self.resolve_expr(then, true)?;
-                otherwise
-                    .iter_mut()
-                    .try_for_each(|branch| self.resolve_expr(branch, true))
-            }
-            ExprKind::UnknownFilter(name) if !soft => Err(unknown("filter", name, expr.at)),
-            ExprKind::UnknownTest(name) if !soft => Err(unknown("test", name, expr.at)),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn unknown(what: &str, name: &str, at: u32) -> Fault {
-    Fault::new(ErrorKind::Unsupported, format!("no {what} named '{name}'")).at(at)
 }
