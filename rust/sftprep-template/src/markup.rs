@@ -56,7 +56,7 @@ fn push_from(out: &mut Out, text: &str, origin: u32, src: u32, by: u32, tag: Tag
 
 /// `escape(text)`: Markup stays as it is.
 pub(crate) fn escape<'t>(text: &Str<'t>, mut out: Out) -> Str<'t> {
-    if text.safe {
+    if text.safe() {
         return text.clone();
     }
     escape_into(text, &mut out, 0);

@@ -127,7 +127,7 @@ impl Test {
                     | Value::Joiner(_)
                     | Value::Undefined(_)
             ),
-            Self::Escaped => matches!(value, Value::Str(text) if text.safe),
+            Self::Escaped => matches!(value, Value::Str(text) if text.safe()),
             _ => return None,
         })
     }

@@ -14,6 +14,8 @@ pub(crate) type Origin = u32;
 pub(crate) const LITERAL: Origin = 0;
 pub(crate) const SPECIAL: Origin = 1;
 pub(crate) const LEAF: Origin = 1 << 31;
+/// No origin of any byte: the string has more than one.
+const BUILT: Origin = 2;
 
 /// Source offset of bytes that are not an exact copy of their leaf.
 pub(crate) const INEXACT: u32 = u32::MAX;
@@ -45,63 +47,73 @@ pub(crate) struct Built {
     pub runs: Vec<Run>,
 }
 
-#[derive(Debug, Clone)]
-enum Text<'t> {
-    /// Borrowed from the template or the input, which outlive the render: nothing is copied.
-    Ref(&'t str),
-    /// A stretch of text made while rendering.
-    Owned(Rc<Built>, u32, u32),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Runs {
-    /// One origin and one source offset.
-    One(Origin, u32),
-    /// Those of the made text, clipped: cutting a string up takes no memory.
-    Built,
-}
-
 /// A string value: text, origins, and whether `|safe` made it Markup.
+///
+/// Where the text has one origin, that and the offset in its source stand here; else the origin is
+/// [`BUILT`], and the runs are those of the made text, clipped: cutting a string up takes no
+/// memory. Both forms keep all of it in one value, which is as small as it gets.
 #[derive(Debug, Clone)]
-pub(crate) struct Str<'t> {
-    text: Text<'t>,
-    runs: Runs,
-    pub safe: bool,
+pub(crate) enum Str<'t> {
+    /// Borrowed from the template or the input, which outlive the render: nothing is copied.
+    Ref {
+        text: &'t str,
+        origin: Origin,
+        src: u32,
+        safe: bool,
+    },
+    /// A stretch of text made while rendering.
+    Owned {
+        built: Rc<Built>,
+        start: u32,
+        end: u32,
+        origin: Origin,
+        src: u32,
+        safe: bool,
+    },
 }
 
 impl<'t> Str<'t> {
     pub(crate) fn literal(text: &'t str) -> Self {
-        Self {
-            text: Text::Ref(text),
-            runs: Runs::One(LITERAL, INEXACT),
-            safe: false,
-        }
+        Self::borrowed(text, LITERAL, INEXACT)
     }
 
     /// Text read from the input.
     pub(crate) fn leaf(text: &'t str, origin: Origin) -> Self {
-        Self {
-            text: Text::Ref(text),
-            runs: Runs::One(origin, 0),
+        Self::borrowed(text, origin, 0)
+    }
+
+    fn borrowed(text: &'t str, origin: Origin, src: u32) -> Self {
+        Self::Ref {
+            text,
+            origin,
+            src,
             safe: false,
         }
     }
 
     /// New text that has one origin but is no exact copy of it.
     pub(crate) fn made(text: String, origin: Origin) -> Self {
-        let mut made = Self::built(Rc::new(Built {
-            text,
-            runs: Vec::new(),
-        }));
-        made.runs = Runs::One(origin, INEXACT);
-        made
+        let runs = Vec::new();
+        let end = text.len() as u32;
+        Self::Owned {
+            built: Rc::new(Built { text, runs }),
+            start: 0,
+            end,
+            origin,
+            src: INEXACT,
+            safe: false,
+        }
     }
 
     pub(crate) fn built(built: Rc<Built>) -> Self {
-        let len = built.text.len() as u32;
-        Self {
-            runs: window(&built.runs, 0, len),
-            text: Text::Owned(built, 0, len),
+        let end = built.text.len() as u32;
+        let (origin, src) = window(&built.runs, 0, end);
+        Self::Owned {
+            built,
+            start: 0,
+            end,
+            origin,
+            src,
             safe: false,
         }
     }
@@ -109,27 +121,31 @@ impl<'t> Str<'t> {
     /// Whether the text lies in the template or the input.
     #[inline]
     pub(crate) fn is_borrowed(&self) -> bool {
-        matches!(self.text, Text::Ref(_))
+        matches!(self, Self::Ref { .. })
     }
 
     pub(crate) fn into_built(self) -> Option<Rc<Built>> {
-        match self.text {
-            Text::Ref(_) => None,
-            Text::Owned(built, ..) => Some(built),
+        match self {
+            Self::Ref { .. } => None,
+            Self::Owned { built, .. } => Some(built),
         }
     }
 
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
-        match &self.text {
-            Text::Ref(text) => text,
-            Text::Owned(built, start, end) => &built.text[*start as usize..*end as usize],
+        match self {
+            Self::Ref { text, .. } => text,
+            Self::Owned {
+                built, start, end, ..
+            } => &built.text[*start as usize..*end as usize],
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        match &self.text {
-            Text::Ref(text) => text.len(),
-            Text::Owned(_, start, end) => (end - start) as usize,
+        match self {
+            Self::Ref { text, .. } => text.len(),
+            Self::Owned { start, end, .. } => (end - start) as usize,
         }
     }
 
@@ -137,54 +153,93 @@ impl<'t> Str<'t> {
         self.len() == 0
     }
 
+    /// Whether `|safe` or an operation on such text made it Markup.
+    #[inline]
+    pub(crate) fn safe(&self) -> bool {
+        match self {
+            Self::Ref { safe, .. } | Self::Owned { safe, .. } => *safe,
+        }
+    }
+
+    /// Its origin and the offset there, or [`BUILT`].
+    #[inline]
+    fn origin(&self) -> (Origin, u32) {
+        match self {
+            Self::Ref { origin, src, .. } | Self::Owned { origin, src, .. } => (*origin, *src),
+        }
+    }
+
     /// The same text, no longer an exact copy of its leaf.
     pub(crate) fn inexact(mut self) -> Self {
-        if let Runs::One(_, src) = &mut self.runs {
-            *src = INEXACT;
+        match &mut self {
+            Self::Ref { src, .. } | Self::Owned { src, .. } => *src = INEXACT,
         }
         self
     }
 
-    pub(crate) fn marked_safe(mut self, safe: bool) -> Self {
-        self.safe = safe;
+    pub(crate) fn marked_safe(mut self, mark: bool) -> Self {
+        match &mut self {
+            Self::Ref { safe, .. } | Self::Owned { safe, .. } => *safe = mark,
+        }
         self
     }
 
     /// The bytes of `range`, with their origins.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let (from, to) = (range.start as u32, range.end as u32);
-        let (text, made) = match &self.text {
-            Text::Ref(text) => (Text::Ref(&text[range]), Runs::Built),
-            Text::Owned(built, start, _) => (
-                Text::Owned(built.clone(), start + from, start + to),
-                window(&built.runs, start + from, start + to),
-            ),
-        };
-        let runs = match self.runs {
-            Runs::One(origin, src) => Runs::One(origin, shift(src, from)),
-            Runs::Built => made,
-        };
-        Self {
-            text,
-            runs,
-            safe: self.safe,
+        match self {
+            Self::Ref {
+                text,
+                origin,
+                src,
+                safe,
+            } => Self::Ref {
+                text: &text[range],
+                origin: *origin,
+                src: shift(*src, from),
+                safe: *safe,
+            },
+            Self::Owned {
+                built,
+                start,
+                origin,
+                src,
+                safe,
+                ..
+            } => {
+                let (from_built, to_built) = (start + from, start + to);
+                let (origin, src) = match *origin {
+                    BUILT => window(&built.runs, from_built, to_built),
+                    origin => (origin, shift(*src, from)),
+                };
+                Self::Owned {
+                    built: built.clone(),
+                    start: from_built,
+                    end: to_built,
+                    origin,
+                    src,
+                    safe: *safe,
+                }
+            }
         }
     }
 
     /// Origin and source offset, if they are the same all along.
     #[inline]
     pub(crate) fn one_run(&self) -> Option<(Origin, u32)> {
-        match self.runs {
-            Runs::One(origin, src) => Some((origin, src)),
-            Runs::Built => None,
-        }
+        Some(self.origin()).filter(|(origin, _)| *origin != BUILT)
     }
 
     /// Calls `visit(range, origin, source offset, tag)` for each stretch of one origin.
     pub(crate) fn each_run(&self, mut visit: impl FnMut(Range<usize>, Origin, u32, Tag)) {
-        match (self.runs, &self.text) {
-            (Runs::One(origin, src), _) => visit(0..self.len(), origin, src, 0),
-            (Runs::Built, Text::Owned(built, start, end)) => {
+        match self {
+            Self::Owned {
+                built,
+                start,
+                end,
+                origin: BUILT,
+                ..
+            } => {
                 let (from, to) = (*start, *end);
                 let first = run_at(&built.runs, from);
                 let mut start = run_start(&built.runs, first);
@@ -198,15 +253,22 @@ impl<'t> Str<'t> {
                     start = run.end;
                 }
             }
-            (Runs::Built, Text::Ref(_)) => {} // borrowed text has one run
+            _ => {
+                let (origin, src) = self.origin();
+                visit(0..self.len(), origin, src, 0);
+            }
         }
     }
 
     /// Origin and tag of the byte at `at`.
     pub(crate) fn origin_at(&self, at: usize) -> (Origin, u32, Tag) {
-        match (self.runs, &self.text) {
-            (Runs::One(origin, src), _) => (origin, shift(src, at as u32), 0),
-            (Runs::Built, Text::Owned(built, start, _)) => {
+        match self {
+            Self::Owned {
+                built,
+                start,
+                origin: BUILT,
+                ..
+            } => {
                 let at = start + at as u32;
                 let index = run_at(&built.runs, at);
                 let start = run_start(&built.runs, index);
@@ -215,7 +277,10 @@ impl<'t> Str<'t> {
                     (run.origin, shift(run.src, at - start), run.tag)
                 })
             }
-            (Runs::Built, Text::Ref(_)) => (LITERAL, INEXACT, 0),
+            _ => {
+                let (origin, src) = self.origin();
+                (origin, shift(src, at as u32), 0)
+            }
         }
     }
 }
@@ -234,19 +299,19 @@ fn run_start(runs: &[Run], index: usize) -> u32 {
     if index == 0 { 0 } else { runs[index - 1].end }
 }
 
-/// How to describe the bytes from `from` to `to` of a made text.
-fn window(runs: &[Run], from: u32, to: u32) -> Runs {
+/// The origin and source offset of the bytes from `from` to `to` of a made text, or [`BUILT`].
+fn window(runs: &[Run], from: u32, to: u32) -> (Origin, u32) {
     let first = if from == to {
         runs.len()
     } else {
         run_at(runs, from)
     };
     match runs.get(first) {
-        None => Runs::One(LITERAL, INEXACT),
+        None => (LITERAL, INEXACT),
         Some(run) if run.end >= to && run.tag == 0 => {
-            Runs::One(run.origin, shift(run.src, from - run_start(runs, first)))
+            (run.origin, shift(run.src, from - run_start(runs, first)))
         }
-        Some(_) => Runs::Built,
+        Some(_) => (BUILT, INEXACT),
     }
 }
 

@@ -10,7 +10,8 @@ use crate::iter::ValueIter;
 use crate::tests::Test;
 use crate::text::{LITERAL, Origin, Str};
 
-/// A value. Scalars carry the origin of the input they came from, if any.
+/// A value. Scalars carry the origin of the input they came from, if any. Values are moved all the
+/// time: what is rare lies behind a pointer, so that they take 32 bytes.
 #[derive(Clone)]
 pub(crate) enum Value<'t> {
     Undefined(Undef<'t>),
@@ -80,19 +81,30 @@ impl Func {
 #[derive(Clone)]
 pub(crate) enum Undef<'t> {
     Var(&'t str),
-    Attr(&'static str, Str<'t>),
-    Unsafe(&'static str, Str<'t>),
+    /// The type of the object, and the name of what it lacks.
+    Attr(Rc<(&'static str, Str<'t>)>),
+    Unsafe(Rc<(&'static str, Str<'t>)>),
     Hint(Rc<str>),
 }
 
-impl Undef<'_> {
+impl<'t> Undef<'t> {
+    pub(crate) fn attribute(kind: &'static str, name: Str<'t>) -> Self {
+        Self::Attr(Rc::new((kind, name)))
+    }
+
+    pub(crate) fn hidden(kind: &'static str, name: Str<'t>) -> Self {
+        Self::Unsafe(Rc::new((kind, name)))
+    }
+
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Var(name) => format!("'{name}' is undefined"),
-            Self::Attr(kind, name) => {
+            Self::Attr(lacking) => {
+                let (kind, name) = &**lacking;
                 format!("'{kind} object' has no attribute '{}'", name.as_str())
             }
-            Self::Unsafe(kind, name) => {
+            Self::Unsafe(hidden) => {
+                let (kind, name) = &**hidden;
                 format!(
                     "access to attribute '{}' of '{kind}' object is unsafe",
                     name.as_str()
@@ -239,7 +251,7 @@ impl<'t> Value<'t> {
             Self::Bool(..) => "bool",
             Self::Int(..) | Self::Big(..) => "int",
             Self::Float(..) => "float",
-            Self::Str(text) if text.safe => "Markup",
+            Self::Str(text) if text.safe() => "Markup",
             Self::Str(_) => "str",
             Self::Data(Data::List(_), _) | Self::List(_) => "list",
             Self::Data(..) | Self::Map(_) => "dict",
@@ -334,3 +346,6 @@ pub(crate) fn range_len(range: &(i64, i64, i64)) -> usize {
     };
     usize::try_from(count.max(0)).unwrap_or(usize::MAX)
 }
+
+// Values are moved all the time; see `Value`.
+const _: () = assert!(size_of::<Value<'_>>() <= 32);

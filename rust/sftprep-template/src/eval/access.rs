@@ -123,10 +123,10 @@ impl<'t> Interp<'t> {
         }
         match method_access(object.type_name(), key) {
             Access::Method => Ok(Value::Method(Rc::new((object.clone(), name)))),
-            Access::Unsafe => Ok(Value::Undefined(Undef::Unsafe(object.type_name(), name))),
+            Access::Unsafe => Ok(Value::Undefined(Undef::hidden(object.type_name(), name))),
             Access::None => match self.map_item(object, key) {
                 Some(value) => Ok(value),
-                None => Ok(Value::Undefined(Undef::Attr(object.type_name(), name))),
+                None => Ok(Value::Undefined(Undef::attribute(object.type_name(), name))),
             },
         }
     }
@@ -191,7 +191,7 @@ impl<'t> Interp<'t> {
                             Some(Value::Method(Rc::new((object.clone(), name.clone()))))
                         }
                         Access::Unsafe => {
-                            Some(Value::Undefined(Undef::Unsafe("dict", name.clone())))
+                            Some(Value::Undefined(Undef::hidden("dict", name.clone())))
                         }
                         Access::None => None,
                     }
@@ -209,7 +209,10 @@ impl<'t> Interp<'t> {
             self.write_repr(index, &mut out, 0)?;
             out.into_str()
         };
-        Ok(Value::Undefined(Undef::Attr(object.type_name(), shown)))
+        Ok(Value::Undefined(Undef::attribute(
+            object.type_name(),
+            shown,
+        )))
     }
 
     fn element(&mut self, list: &Value<'t>, index: &Value<'t>) -> Option<Value<'t>> {
@@ -348,7 +351,7 @@ impl<'t> Interp<'t> {
             let (origin, src, tag) = text.origin_at(at);
             out.push(&whole[at..at + c.len_utf8()], origin, src, tag);
         }
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 
     fn loop_attr(&mut self, state: &Rc<LoopState<'t>>, name: &str) -> Res<Option<Value<'t>>> {

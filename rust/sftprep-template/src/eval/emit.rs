@@ -98,7 +98,7 @@ impl<'t> Interp<'t> {
             }
             let value = self.eval(part)?;
             if let Value::Str(text) = &value
-                && !text.safe
+                && !text.safe()
             {
                 let tag = self.tag();
                 self.charge(text.len() + RUN_BYTES)?;

@@ -391,12 +391,12 @@ impl<'t> Interp<'t> {
         self.charge(bytes)?;
         let mut out = self.buffer(bytes);
         if text.is_empty() {
-            return Ok(Value::Str(out.into_str().marked_safe(text.safe)));
+            return Ok(Value::Str(out.into_str().marked_safe(text.safe())));
         }
         for _ in 0..count {
             out.push_str(text, 0);
         }
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 }
 

@@ -32,7 +32,7 @@ impl<'t> Interp<'t> {
         };
         let mut sum = self.eval(first)?;
         let mut rest = rest.iter();
-        let plain = matches!(&sum, Value::Str(text) if !text.safe);
+        let plain = matches!(&sum, Value::Str(text) if !text.safe());
         if plain {
             let mut out = self.buffer(64);
             let tag = self.owner.tag;
@@ -52,7 +52,7 @@ impl<'t> Interp<'t> {
                     continue;
                 }
                 let value = self.eval(part)?;
-                if matches!(&value, Value::Str(text) if !text.safe) {
+                if matches!(&value, Value::Str(text) if !text.safe()) {
                     self.append(&mut out, value, tag);
                     self.watch(&out)?;
                 } else {
@@ -92,11 +92,11 @@ impl<'t> Interp<'t> {
     /// `left + right`.
     pub(super) fn add(&mut self, left: &Value<'t>, right: &Value<'t>) -> Res<Value<'t>> {
         if let (Value::Str(a), Value::Str(b)) = (left, right) {
-            let safe = a.safe || b.safe;
+            let safe = a.safe() || b.safe();
             let mut out = self.buffer(a.len() + b.len());
             let tag = self.owner.tag;
             for part in [a, b] {
-                if safe && !part.safe {
+                if safe && !part.safe() {
                     crate::markup::escape_into(part, &mut out, tag);
                 } else {
                     out.push_str(part, tag);

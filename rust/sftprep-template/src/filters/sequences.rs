@@ -91,7 +91,10 @@ impl<'t> Interp<'t> {
                     && !value.is_undefined()
                 {
                     // Unlike `.`, the filter does not fall back to items.
-                    return Ok(Value::Undefined(Undef::Attr(value.type_name(), attribute)));
+                    return Ok(Value::Undefined(Undef::attribute(
+                        value.type_name(),
+                        attribute,
+                    )));
                 }
                 self.attr(&value, attribute)
             }
@@ -167,7 +170,7 @@ impl<'t> Interp<'t> {
                 let (origin, src, tag) = text.origin_at(at);
                 out.push(&whole[at..at + c.len_utf8()], origin, src, tag);
             }
-            return Ok(Value::Str(out.into_str().marked_safe(text.safe)));
+            return Ok(Value::Str(out.into_str().marked_safe(text.safe())));
         }
         let mut items = self.collect(value)?;
         items.reverse();

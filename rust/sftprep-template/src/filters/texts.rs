@@ -249,7 +249,7 @@ impl<'t> Interp<'t> {
             out.push_str(&text.slice(line), tag);
         }
         self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 
     fn truncate(&mut self, value: &Value<'t>, args: CallArgs<'t>) -> Res<Value<'t>> {

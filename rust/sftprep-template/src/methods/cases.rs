@@ -46,7 +46,7 @@ impl<'t> Interp<'t> {
                 out.push(&piece, origin, INEXACT, tag);
             }
         });
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 }
 

@@ -111,7 +111,7 @@ impl<'t> Interp<'t> {
                     ErrorKind::Unsupported,
                     format!(
                         "method '{name}' of '{}' is not supported",
-                        if text.safe { "Markup" } else { "str" }
+                        if text.safe() { "Markup" } else { "str" }
                     ),
                 ))
             }
@@ -262,7 +262,7 @@ impl<'t> Interp<'t> {
         let mut from = 0;
         for (at, found) in matches {
             out.push_str(&text.slice(from..at), 0);
-            if text.safe && !new.safe {
+            if text.safe() && !new.safe() {
                 crate::markup::escape_into(new, &mut out, 0);
             } else {
                 out.push_str(new, 0);
@@ -272,7 +272,7 @@ impl<'t> Interp<'t> {
         }
         out.push_str(&text.slice(from..whole.len()), 0);
         self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 
     fn join_method(&mut self, sep: &Str<'t>, items: &Value<'t>) -> Res<Value<'t>> {
@@ -284,11 +284,11 @@ impl<'t> Interp<'t> {
                 out.push_str(sep, tag);
             }
             match item {
-                Value::Str(text) if sep.safe && !text.safe => {
+                Value::Str(text) if sep.safe() && !text.safe() => {
                     crate::markup::escape_into(text, &mut out, tag);
                 }
                 Value::Str(text) => out.push_str(text, tag),
-                other if sep.safe => {
+                other if sep.safe() => {
                     let mut plain = self.buffer(16);
                     self.write_str(other, &mut plain)?;
                     crate::markup::escape_into(&plain.into_str(), &mut out, tag);
@@ -303,7 +303,7 @@ impl<'t> Interp<'t> {
             }
         }
         self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str().marked_safe(sep.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(sep.safe())))
     }
 
     fn justify(&mut self, text: &Str<'t>, name: &str, args: CallArgs<'t>) -> Res<Value<'t>> {
@@ -336,7 +336,7 @@ impl<'t> Interp<'t> {
         for _ in left..pad {
             out.push_str(&fill, 0);
         }
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 
     fn zfill(&mut self, text: &Str<'t>, args: CallArgs<'t>) -> Res<Value<'t>> {
@@ -350,7 +350,7 @@ impl<'t> Interp<'t> {
         out.push_str(&text.slice(0..sign), 0);
         out.push(&"0".repeat(pad), LITERAL, crate::text::INEXACT, 0);
         out.push_str(&text.slice(sign..whole.len()), 0);
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 
     fn expand_tabs(&mut self, text: &Str<'t>, args: CallArgs<'t>) -> Res<Value<'t>> {
@@ -378,7 +378,7 @@ impl<'t> Interp<'t> {
                 };
             }
         }
-        Ok(Value::Str(out.into_str().marked_safe(text.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(text.safe())))
     }
 }
 

@@ -13,7 +13,7 @@ impl<'t> Interp<'t> {
         let mut auto = Some(0);
         self.format_into(format, &args, &mut auto, 0, &mut out)?;
         self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str().marked_safe(format.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(format.safe())))
     }
 
     fn format_into(
@@ -51,7 +51,7 @@ impl<'t> Interp<'t> {
                 args,
                 auto,
                 depth,
-                format.safe,
+                format.safe(),
                 out,
             )?;
             self.check_made(out)?;
@@ -110,7 +110,7 @@ impl<'t> Interp<'t> {
         } else {
             apply_spec(&value, &spec, self.buffer(16))?
         };
-        if safe && !matches!(&value, Value::Str(text) if text.safe) {
+        if safe && !matches!(&value, Value::Str(text) if text.safe()) {
             crate::markup::escape_into(&text, out, self.tag());
         } else {
             out.push_str(&text, self.tag());

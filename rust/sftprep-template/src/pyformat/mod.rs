@@ -63,11 +63,11 @@ impl<'t> Interp<'t> {
         };
         match value {
             Value::Str(text) => {
-                if text.safe {
+                if text.safe() {
                     out.literal("Markup(", tag);
                 }
                 repr_str(text, out, tag);
-                if text.safe {
+                if text.safe() {
                     out.literal(")", tag);
                 }
             }

@@ -64,7 +64,7 @@ impl<'t> Interp<'t> {
             return Err(Fault::type_error(message));
         }
         self.charge(out.text.len())?;
-        Ok(Value::Str(out.into_str().marked_safe(format.safe)))
+        Ok(Value::Str(out.into_str().marked_safe(format.safe())))
     }
 
     fn one_percent(
@@ -147,7 +147,7 @@ impl<'t> Interp<'t> {
             }
             None => left.take()?,
         };
-        self.convert(code, &value, &conversion, format.safe, out)?;
+        self.convert(code, &value, &conversion, format.safe(), out)?;
         Ok(at)
     }
 
@@ -178,7 +178,7 @@ impl<'t> Interp<'t> {
                         .map_or(text.len(), |(at, _)| at);
                     text = text.slice(0..end);
                 }
-                let is_markup = matches!(value, Value::Str(text) if text.safe);
+                let is_markup = matches!(value, Value::Str(text) if text.safe());
                 if safe && !is_markup {
                     text = crate::markup::escape(&text, self.buffer(text.len()));
                 }
