@@ -101,28 +101,29 @@ impl ChatTemplate {
         trace: bool,
         done: impl FnOnce(&Out, &mut Leaves<'_>) -> R,
     ) -> Result<R, TemplateError> {
-        let result =
-            check_request(request).and_then(|()| {
-                let prepared = prepare(request.messages);
-                let mut scratch = Scratch::take();
-                let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
-                let mut context = scratch.context();
-                let names = self.program.names.iter();
-                context.extend(names.map(|(name, source)| {
-                    variable((name, *source), request, &prepared, &mut leaves)
-                }));
-                let mut interp =
-                    Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
-                let result = interp.run(&self.program).and_then(|()| {
-                    if interp.out.text.len() > u32::MAX as usize / 2 {
-                        return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
-                    }
-                    Ok(done(&interp.out, &mut interp.leaves))
-                });
-                let out = interp.end(&mut scratch);
-                scratch.keep(out);
-                result
+        let result = check_request(request).and_then(|()| {
+            let prepared = prepare(request.messages);
+            let mut scratch = Scratch::take();
+            let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
+            let mut context = scratch.context();
+            let names = self.program.names.iter();
+            let given = !request.kwargs.is_empty();
+            context.extend(names.map(|(name, source)| match source {
+                Source::Token if !given => token(name, request),
+                _ => variable((name, *source), request, &prepared, &mut leaves),
+            }));
+            let mut interp =
+                Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
+            let result = interp.run(&self.program).and_then(|()| {
+                if interp.out.text.len() > u32::MAX as usize / 2 {
+                    return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
+                }
+                Ok(done(&interp.out, &mut interp.leaves))
             });
+            let out = interp.end(&mut scratch);
+            scratch.keep(out);
+            result
+        });
         result.map_err(|fault| TemplateError::new(fault, &self.name, &self.source))
     }
 
@@ -208,9 +209,7 @@ fn variable<'t>(
     prepared: &'t Prepared,
     leaves: &mut Leaves<'t>,
 ) -> Value<'t> {
-    if !request.kwargs.is_empty()
-        && let Some(value) = request.kwargs.get(name)
-    {
+    if let Some(value) = request.kwargs.get(name) {
         let origin = leaves.root(LeafKind::Kwarg, name);
         return Value::from_data(value, origin);
     }
@@ -241,14 +240,21 @@ fn variable<'t>(
         Source::Tools => list(request.tools, LeafKind::Tools, leaves),
         Source::Documents => list(request.documents, LeafKind::Documents, leaves),
         Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
-        Source::Func(_) | Source::Token => {
-            let mut tokens = request.special_tokens.iter();
-            match (tokens.find(|(key, _)| same_word(key, name)), source) {
-                (Some((_, token)), _) => Value::Str(Str::leaf(token, SPECIAL).inexact()),
-                (None, Source::Func(func)) => Value::Func(func),
-                (None, _) => Value::Undefined(Undef::Var(name)),
-            }
-        }
+        Source::Token => token(name, request),
+        Source::Func(func) => match token(name, request) {
+            Value::Undefined(_) => Value::Func(func),
+            token => token,
+        },
+    }
+}
+
+/// A special token, if one of that name is set.
+#[inline]
+fn token<'t>(name: &'t str, request: &'t Request<'_>) -> Value<'t> {
+    let mut tokens = request.special_tokens.iter();
+    match tokens.find(|(key, _)| same_word(key, name)) {
+        Some((_, token)) => Value::Str(Str::leaf(token, SPECIAL).inexact()),
+        None => Value::Undefined(Undef::Var(name)),
     }
 }
 

@@ -230,8 +230,8 @@ impl<'t> Str<'t> {
         Some(self.origin()).filter(|(origin, _)| *origin != BUILT)
     }
 
-    /// Calls `visit(range, origin, source offset, tag)` for each stretch of one origin.
-    pub(crate) fn each_run(&self, mut visit: impl FnMut(Range<usize>, Origin, u32, Tag)) {
+    /// The made text and the stretch of it that this is, where that has more than one origin.
+    fn many_runs(&self) -> Option<(&Built, u32, u32)> {
         match self {
             Self::Owned {
                 built,
@@ -239,49 +239,43 @@ impl<'t> Str<'t> {
                 end,
                 origin: BUILT,
                 ..
-            } => {
-                let (from, to) = (*start, *end);
-                let first = run_at(&built.runs, from);
-                let mut start = run_start(&built.runs, first);
-                for run in &built.runs[first..] {
-                    if start >= to {
-                        break;
-                    }
-                    let cut = from.saturating_sub(start);
-                    let range = (start + cut - from) as usize..(run.end.min(to) - from) as usize;
-                    visit(range, run.origin, shift(run.src, cut), run.tag);
-                    start = run.end;
-                }
+            } => Some((built, *start, *end)),
+            _ => None,
+        }
+    }
+
+    /// Calls `visit(range, origin, source offset, tag)` for each stretch of one origin.
+    pub(crate) fn each_run(&self, mut visit: impl FnMut(Range<usize>, Origin, u32, Tag)) {
+        let Some((built, from, to)) = self.many_runs() else {
+            let (origin, src) = self.origin();
+            return visit(0..self.len(), origin, src, 0);
+        };
+        let first = run_at(&built.runs, from);
+        let mut start = run_start(&built.runs, first);
+        for run in &built.runs[first..] {
+            if start >= to {
+                break;
             }
-            _ => {
-                let (origin, src) = self.origin();
-                visit(0..self.len(), origin, src, 0);
-            }
+            let cut = from.saturating_sub(start);
+            let range = (start + cut - from) as usize..(run.end.min(to) - from) as usize;
+            visit(range, run.origin, shift(run.src, cut), run.tag);
+            start = run.end;
         }
     }
 
     /// Origin and tag of the byte at `at`.
     pub(crate) fn origin_at(&self, at: usize) -> (Origin, u32, Tag) {
-        match self {
-            Self::Owned {
-                built,
-                start,
-                origin: BUILT,
-                ..
-            } => {
-                let at = start + at as u32;
-                let index = run_at(&built.runs, at);
-                let start = run_start(&built.runs, index);
-                let found = built.runs.get(index);
-                found.map_or((LITERAL, INEXACT, 0), |run| {
-                    (run.origin, shift(run.src, at - start), run.tag)
-                })
-            }
-            _ => {
-                let (origin, src) = self.origin();
-                (origin, shift(src, at as u32), 0)
-            }
-        }
+        let Some((built, from, _)) = self.many_runs() else {
+            let (origin, src) = self.origin();
+            return (origin, shift(src, at as u32), 0);
+        };
+        let at = from + at as u32;
+        let index = run_at(&built.runs, at);
+        let start = run_start(&built.runs, index);
+        let found = built.runs.get(index);
+        found.map_or((LITERAL, INEXACT, 0), |run| {
+            (run.origin, shift(run.src, at - start), run.tag)
+        })
     }
 }
 

@@ -320,8 +320,16 @@ impl<'t> Interp<'t> {
                 }
             };
         }
-        self.enter(&node.body_scope);
-        self.assign(&node.target, item)?;
+        if !node.body_scope.init.is_empty() {
+            self.enter(&node.body_scope);
+        }
+        if let Target::Name(name) = &node.target
+            && let crate::ast::VarRef::Slot(slot) = name.var
+        {
+            self.set_slot(slot, item);
+        } else {
+            self.assign(&node.target, item)?;
+        }
         self.exec_all(&node.body)
     }
 
