@@ -148,8 +148,8 @@ impl Bridges {
     }
 
     /// To be called after the last `add`. `spm`: texts write a space where the vocabulary writes
-    /// `▁`, and it gets the pairs of that.
-    pub(crate) fn finish(&mut self, spm: bool) {
+    /// `▁`, and it gets the pairs of that. Returns the pairs that are not of ASCII alone.
+    pub(crate) fn finish(&mut self, spm: bool) -> Vec<(u32, u32)> {
         if spm {
             self.alias_space();
         }
@@ -165,8 +165,12 @@ impl Bridges {
             filter[(bit >> 6) as usize] |= 1 << (bit & 63);
         }
         self.filter = filter.into();
-        self.pairs = Vec::new();
         self.index_partial();
+        let pairs = std::mem::take(&mut self.pairs);
+        pairs
+            .iter()
+            .map(|pair| ((pair >> 32) as u32, *pair as u32))
+            .collect()
     }
 
     fn index_partial(&mut self) {

@@ -21,6 +21,7 @@ mod cache;
 mod check;
 mod classes;
 mod cut;
+mod dense;
 mod encoder;
 mod error;
 mod hf;

@@ -6,6 +6,7 @@ use crate::bytes::{char_to_byte, fallback_byte};
 use crate::cache::{Entry, INLINE, Long, LongSeeds, SHORT, Table, UNIT, bytes_of, key_of};
 use crate::classes::code_point;
 use crate::cut::{Bridges, char_len};
+use crate::dense::Dense;
 use crate::load::File;
 use crate::merge::{MAX_ID, MAX_RANK, Merger, Merges};
 use crate::slab::Slab;
@@ -51,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) char_ids: Slab<u32>,
     pub(crate) merges: Merges,
     pub(crate) bridges: Bridges,
+    /// What pairs of three-byte characters become (byte-level vocabularies).
+    pub(crate) dense: Dense,
     /// The vocabulary as pieces of text and what they encode to.
     pub(crate) seeds: Table,
     pub(crate) long_seeds: LongSeeds,
@@ -115,6 +118,7 @@ impl Plan {
             char_ids: Slab::default(),
             merges: Merges::default(),
             bridges: Bridges::new(),
+            dense: Dense::default(),
             seeds: Table::default(),
             long_seeds: LongSeeds::default(),
             raw: matcher(raw)?,
@@ -183,10 +187,24 @@ impl Plan {
                 texts.push((text.0, *id));
             }
         }
-        self.bridges.finish(self.spm());
+        let pairs = self.bridges.finish(self.spm());
         self.seed(&texts, ignore_merges);
         self.index_chars();
+        if !self.spm() {
+            self.index_pairs(&pairs);
+        }
         Ok(())
+    }
+
+    /// Fills the tables of pairs of characters.
+    fn index_pairs(&mut self, pairs: &[(u32, u32)]) {
+        let mut merger = Merger::default();
+        let mut encode = |text: &str, out: &mut Vec<(u32, u32)>| {
+            self.merge(&mut merger, text.as_bytes());
+            out.clear();
+            out.extend(merger.ids.iter().copied().zip(merger.lens.iter().copied()));
+        };
+        self.dense = Dense::new(pairs, &mut encode);
     }
 
     /// Ids of bytes and characters.

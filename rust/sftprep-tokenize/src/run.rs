@@ -6,6 +6,8 @@
 
 #![allow(clippy::many_single_char_names)] // positions in one text
 
+mod dense;
+
 use crate::blocks::{BLOCK, Bytes, Features, Look, Plain, Rules, load, starts};
 use crate::cache::{INLINE, KEEP, Learned, SHORT, Table, bytes_of, hash, key_of};
 use crate::classes::classes;
@@ -119,9 +121,11 @@ impl State {
     ) -> usize {
         let end = s.next(classes(), t, p);
         // Scripts without spaces make long pre-tokens that seldom come again: cut them at once.
-        let dense = |b: &u8| *b >= 0xE1;
-        if end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(dense) {
-            self.push_units(plan, &t[..end], p, false, out);
+        let dense = |b: &u8| *b >= 0xE3;
+        let cut = end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(dense);
+        if !plan.dense.is_empty() && (matches!(t[p], 0xE3..=0xEF) || cut) {
+            self.drain(plan, t, out);
+            self.dense(plan, &t[..end], p, out);
             return end;
         }
         self.push_range(plan, t, p, end, 0, out);

@@ -9,6 +9,7 @@
 use crate::added::{AddedToken, Matcher, Pattern};
 use crate::cache::{LongSeeds, Table};
 use crate::cut::Bridges;
+use crate::dense::Dense;
 use crate::merge::Merges;
 use crate::plan::{Family, Plan, Prefix};
 use crate::slab::Slab;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 7");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 8");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -191,6 +192,10 @@ impl Writer {
         for list in [&b.ascii[..], &b.filter, &b.gate, &b.partial] {
             self.slab(list);
         }
+        self.slab(&p.dense.pilots);
+        self.slab(&p.dense.slots);
+        self.slab(&p.dense.singles);
+        self.u32(p.dense.seed);
         self.slab(&p.seeds.slots);
         self.slab(&p.long_seeds.slots);
         self.slab(&p.long_seeds.keys);
@@ -337,6 +342,12 @@ impl<'a> Reader<'a> {
         let (ascii, filter) = (self.slab()?.to_vec(), self.slab()?);
         let (gate, partial) = (self.slab()?.to_vec(), self.slab()?.to_vec());
         let bridges = Bridges::from_tables(ascii, filter, gate, partial)?;
+        let dense = Dense {
+            pilots: self.slab()?,
+            slots: self.slab()?,
+            singles: self.slab()?,
+            seed: self.u32()?,
+        };
         let seeds = Table::from_slots(self.slab()?)?;
         let long_seeds = LongSeeds {
             slots: self.slab()?,
@@ -372,6 +383,7 @@ impl<'a> Reader<'a> {
         let whole = bytes.len() == 256
             && merges.sound()
             && long_seeds.sound()
+            && dense.sound()
             && (char_ids.is_empty() || char_ids.len() == 1 << 16)
             && merges.bytes.is_empty() != matches!(family, Family::ByteLevel(_));
         if !whole {
@@ -387,6 +399,7 @@ impl<'a> Reader<'a> {
             char_ids,
             merges,
             bridges,
+            dense,
             seeds,
             long_seeds,
             raw,
