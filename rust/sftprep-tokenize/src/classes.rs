@@ -101,16 +101,16 @@ pub(crate) fn nfc() -> &'static Table {
 /// anything else gives a meaningless number, not a panic past the end.
 #[inline]
 pub(crate) fn code_point(text: &[u8], at: usize) -> (u32, usize) {
-    let b0 = u32::from(text[at]);
-    let next = |i: usize| u32::from(text.get(at + i).copied().unwrap_or(0) & 0x3F);
-    match b0 {
-        0..0x80 => (b0, 1),
-        0x80..0xE0 => ((b0 & 0x1F) << 6 | next(1), 2),
-        0xE0..0xF0 => ((b0 & 0x0F) << 12 | next(1) << 6 | next(2), 3),
-        _ => (
-            ((b0 & 0x07) << 18 | next(1) << 12 | next(2) << 6 | next(3)) & 0x1F_FFFF,
-            4,
-        ),
+    let tail = |b: u8| u32::from(b & 0x3F);
+    match text[at..] {
+        [a @ 0..0x80, ..] => (u32::from(a), 1),
+        [a @ 0xE0..0xF0, b, c, ..] => (u32::from(a & 0x0F) << 12 | tail(b) << 6 | tail(c), 3),
+        [a @ 0x80..0xE0, b, ..] => (u32::from(a & 0x1F) << 6 | tail(b), 2),
+        [a, b, c, d, ..] => {
+            let high = u32::from(a & 0x07) << 18;
+            (high | tail(b) << 12 | tail(c) << 6 | tail(d), 4)
+        }
+        _ => (0xFFFD, 1),
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_bulk_of_han_is_letters() {
-        assert!((0x5000..0x9000).all(|c| classes().get(c) == LO));
+        assert!((0x4E00..0x9FC0).all(|c| classes().get(c) == LO));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Bridges {
     /// Byte-level tokens may begin or end within a character. For such patterns: by the first byte
     /// of b, the last bytes of a that occur (4 words each).
     pub(crate) gate: Vec<u64>,
+    /// The same for characters of three bytes: by the first two bytes of b, the last bytes of a.
+    pub(crate) near: Vec<u64>,
     /// Hashes of those patterns, sorted.
     pub(crate) partial: Vec<u64>,
     /// One bit per hash of them: 2 KiB that stay near, where searching the list took longer than
@@ -95,6 +97,11 @@ pub(crate) const fn char_len(b: u8) -> usize {
     }
 }
 
+/// Place in `near` of a character that begins with two bytes.
+const fn three(first: u8, second: u8) -> usize {
+    (first as usize & 0x0F) << 6 | (second as usize & 0x3F)
+}
+
 const fn continues(b: u8) -> bool {
     b & 0xC0 == 0x80
 }
@@ -107,6 +114,7 @@ impl Bridges {
             shift: 58,
             pairs: Vec::new(),
             gate: vec![0; 1024],
+            near: vec![0; 1024],
             partial: Vec::new(),
             partial_bits: vec![0; 256],
         }
@@ -135,6 +143,10 @@ impl Bridges {
             }
             let last = usize::from(left[left.len() - 1]);
             self.gate[usize::from(right[0]) << 2 | last >> 6] |= 1 << (last & 63);
+            let seconds = right.get(1).map_or(0x80..=0xBF, |&b| b..=b);
+            for second in seconds {
+                self.near[three(right[0], second)] |= 1 << (last & 63);
+            }
             self.partial.push(partial_key(left, right));
         }
     }
@@ -186,16 +198,17 @@ impl Bridges {
     pub(crate) fn from_tables(
         ascii: Vec<u64>,
         filter: Slab<u64>,
-        gate: Vec<u64>,
-        partial: Vec<u64>,
+        [gate, near, partial]: [Vec<u64>; 3],
     ) -> Option<Self> {
-        let sizes = [ascii.len(), gate.len()] == [256, 1024] && filter.len().is_power_of_two();
+        let sizes = [ascii.len(), gate.len(), near.len()] == [256, 1024, 1024]
+            && filter.len().is_power_of_two();
         let mut new = Self {
             shift: 58 - filter.len().trailing_zeros(),
             ascii,
             filter,
             pairs: Vec::new(),
             gate,
+            near,
             partial,
             partial_bits: vec![0; 256],
         };
@@ -256,6 +269,13 @@ impl Bridges {
                 self.partial_bits[(bit >> 6) as usize] >> (bit & 63) & 1 != 0
             })
         })
+    }
+
+    /// What `partly_crosses` says of characters of three bytes each, at a glance: it may say yes
+    /// where that says no. Given are the last byte of the one and the first two of the other.
+    #[inline]
+    pub(crate) fn may_cross_three(&self, last: u8, first: [u8; 2]) -> bool {
+        self.near[three(first[0], first[1]) & 1023] >> (last & 63) & 1 != 0
     }
 
     /// Whether a token that begins or ends within a character may cross the boundary at `at`.

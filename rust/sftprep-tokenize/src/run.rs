@@ -40,6 +40,7 @@ pub(crate) struct State {
     cold: bool,
     features: Features,
     cuts: Cuts,
+    scratch: Option<Box<dense::Scratch>>,
     ids: Vec<u32>,
     lens: Vec<u32>,
     prefixed: Vec<u8>,
@@ -61,6 +62,7 @@ impl State {
             cold: true,
             features: Features::detect(),
             cuts: Cuts::default(),
+            scratch: None,
             ids: Vec::new(),
             lens: Vec::new(),
             prefixed: Vec::new(),
@@ -93,6 +95,10 @@ impl State {
         let rules = Rules::new(s);
         let mut p = start;
         while p < t.len() {
+            if t[p] >= 0x80 {
+                p = self.beyond_ascii(plan, s, t, p, out);
+                continue;
+            }
             let from = p;
             let (batch, table) = (&mut *self.batch, &self.learned.short);
             p = match self.features {
@@ -121,12 +127,17 @@ impl State {
     ) -> usize {
         let end = s.next(classes(), t, p);
         // Scripts without spaces make long pre-tokens that seldom come again: cut them at once.
-        let dense = |b: &u8| *b >= 0xE3;
-        let cut = end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(dense);
-        if !plan.dense.is_empty() && (matches!(t[p], 0xE3..=0xEF) || cut) {
+        let cut = end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(|b| *b >= 0xE3);
+        if !plan.dense.is_empty() && (dense::begins(t[p]) || cut) {
             self.drain(plan, t, out);
-            self.dense(plan, &t[..end], p, out);
-            return end;
+            let stretch = dense::Stretch {
+                plan,
+                split: s,
+                t,
+                head: p,
+                end,
+            };
+            return self.dense(stretch, out);
         }
         self.push_range(plan, t, p, end, 0, out);
         end
@@ -144,11 +155,7 @@ impl State {
         out: &mut Encoding,
     ) {
         let key = if b - a <= SHORT {
-            let [keep, size] = KEEP[(b - a) & 15];
-            match t[a..].first_chunk() {
-                Some(bytes) => u128::from_le_bytes(*bytes) & keep | size | mark,
-                None => key_of(&t[a..b]) | mark,
-            }
+            short_key(t, a, b) | mark
         } else {
             b as u128 | mark >> 24
         };
@@ -420,6 +427,16 @@ impl State {
             }
         }
         self.cuts = cuts;
+    }
+}
+
+/// The key of `t[a..b]`, which is short.
+#[inline]
+fn short_key(t: &[u8], a: usize, b: usize) -> u128 {
+    let [keep, size] = KEEP[(b - a) & 15];
+    match t[a..].first_chunk() {
+        Some(bytes) => u128::from_le_bytes(*bytes) & keep | size,
+        None => key_of(&t[a..b]),
     }
 }
 

@@ -22,6 +22,13 @@ impl Split {
     }
 }
 
+/// Whether a character that begins with two bytes is one of U+4E00 to U+9FBF.
+#[inline]
+const fn han(x: u8, y: u8) -> bool {
+    let two = (x as u16) << 8 | y as u16;
+    two.wrapping_sub(0xE4B8) < 0xE9BF - 0xE4B8
+}
+
 /// One piece of text being scanned.
 struct Scanner<'a> {
     split: &'a Split,
@@ -59,8 +66,8 @@ impl Scanner<'_> {
     fn run(&self, mut p: usize, set: Set) -> usize {
         let ideographs = within(LO, set);
         loop {
-            // The bulk of Han: U+5000 to U+8FFF are letters of no case, all of them.
-            while ideographs && matches!(self.t.get(p), Some(0xE5..=0xE8)) {
+            // The bulk of Han: U+4E00 to U+9FBF are letters of no case, all of them.
+            while ideographs && self.t.get(p..p + 2).is_some_and(|x| han(x[0], x[1])) {
                 p += 3;
             }
             let c = self.at(p);

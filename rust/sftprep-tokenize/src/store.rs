@@ -189,7 +189,7 @@ impl Writer {
         self.slab(&p.merges.filter);
         self.slab(&p.merges.bytes);
         let b = &p.bridges;
-        for list in [&b.ascii[..], &b.filter, &b.gate, &b.partial] {
+        for list in [&b.ascii[..], &b.filter, &b.gate, &b.near, &b.partial] {
             self.slab(list);
         }
         self.slab(&p.dense.pilots);
@@ -340,8 +340,11 @@ impl<'a> Reader<'a> {
             bytes: self.slab()?,
         };
         let (ascii, filter) = (self.slab()?.to_vec(), self.slab()?);
-        let (gate, partial) = (self.slab()?.to_vec(), self.slab()?.to_vec());
-        let bridges = Bridges::from_tables(ascii, filter, gate, partial)?;
+        let mut lists = [Vec::new(), Vec::new(), Vec::new()];
+        for list in &mut lists {
+            *list = self.slab()?.to_vec();
+        }
+        let bridges = Bridges::from_tables(ascii, filter, lists)?;
         let dense = Dense {
             pilots: self.slab()?,
             slots: self.slab()?,

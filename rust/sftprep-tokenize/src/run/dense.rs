@@ -1,72 +1,185 @@
 //! Encoding pre-tokens of scripts without spaces: cut between characters that no token holds side
 //! by side, and most of what is left is one lookup away (`dense.rs`).
 
-use super::State;
-use crate::cache::{SHORT, hash, key_of};
-use crate::classes::code_point;
-use crate::dense::{CUT, SLOW, TWO};
+use super::{State, short_key};
+use crate::cache::{SHORT, Table, hash};
+use crate::classes::classes;
+use crate::cut::char_len;
+use crate::dense::{CUT, Lookup, SLOW, TWO};
 use crate::encoder::{Encoding, append};
 use crate::plan::Plan;
+use crate::split::Split;
 
 /// Characters looked at in one go: the bits of a word, less one for the end.
 const MOST: usize = 63;
 
-/// Characters of a pre-token: all that is looked up first, without a branch on what is found, so
-/// that the lookups overlap.
+/// Characters of a stretch of pre-tokens: all that is looked up first, without a branch on what is
+/// found, so that the lookups overlap.
 struct Chars {
     starts: [u32; MOST + 1],
     /// What each makes with the one before, and by itself.
     pairs: [u32; MOST + 1],
     singles: [u32; MOST + 1],
-    /// Characters before which the text may be cut, and the end of the piece as one more.
+    /// Keys of units for the cache, by their first character.
+    keys: [u128; MOST + 1],
+    hashes: [u32; MOST + 1],
+    /// Characters before which the text may be cut, and the end as one more.
     cuts: u64,
-    len: usize,
+    /// Those at which pre-tokens begin or end.
+    heads: u64,
+}
+
+/// A stretch of text that begins with a pre-token of dense script, and where its reading stands.
+pub(super) struct Stretch<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) split: &'a Split,
+    pub(super) t: &'a [u8],
+    /// The pre-token being read.
+    pub(super) head: usize,
+    pub(super) end: usize,
+}
+
+/// Whether a byte begins a character of the scripts that come here (not those of U+0800 to U+2FFF,
+/// which stand between words of other scripts).
+pub(super) const fn begins(b: u8) -> bool {
+    matches!(b, 0xE3..=0xEF)
+}
+
+impl Stretch<'_> {
+    /// Goes on to the pre-token at `at`, where the last one ends, if it is of dense script, too.
+    #[inline]
+    fn next(&mut self, at: usize) -> bool {
+        let more = self.t.get(at).is_some_and(|&b| begins(b));
+        if more {
+            self.head = at;
+            self.end = self.split.next(classes(), self.t, at);
+        }
+        more
+    }
+}
+
+/// Scratch memory, kept from piece to piece: clearing it took longer than using it.
+pub(super) struct Scratch {
+    chars: Chars,
+    tokens: Tokens,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            chars: Chars {
+                starts: [0; MOST + 1],
+                pairs: [CUT; MOST + 1],
+                singles: [SLOW; MOST + 1],
+                keys: [0; MOST + 1],
+                hashes: [0; MOST + 1],
+                cuts: 0,
+                heads: 0,
+            },
+            tokens: Tokens {
+                ids: [0; 2 * MOST + 2],
+                spans: [[0; 2]; 2 * MOST + 2],
+                len: 0,
+            },
+        }
+    }
 }
 
 impl Chars {
-    fn new() -> Self {
-        Self {
-            starts: [0; MOST + 1],
-            pairs: [CUT; MOST + 1],
-            singles: [SLOW; MOST + 1],
-            cuts: 0,
-            len: 0,
-        }
-    }
-
-    /// Looks at up to 63 characters of `t` (which ends where the piece does) from `p`, where it
-    /// may be cut.
-    #[inline]
-    fn look(&mut self, plan: &Plan, t: &[u8], p: usize) {
-        let (mut at, mut n, mut cuts) = (p, 0, 1u64);
-        let (mut a, mut a_len, mut a_at) = (0, 0, p);
-        while at < t.len() && n < MOST {
-            let (b, len) = code_point(t, at);
-            let i = n & MOST;
-            self.starts[i] = at as u32;
-            let mut pair = CUT;
-            if len == 3 {
-                self.singles[i] = plan.dense.single(b);
-            } else {
-                self.singles[i] = SLOW;
-            }
-            if a_len == 3 && len == 3 {
-                pair = plan.dense.pair(a, b);
-                if pair == CUT && plan.bridges.partly_crosses(t, a_at, at) {
-                    pair = SLOW;
+    /// Looks at up to 63 characters from `p`, where the text may be cut.
+    #[inline(never)] // of its own, it has the registers that it needs
+    fn look(&mut self, s: &mut Stretch<'_>, table: Lookup<'_>, p: usize) {
+        let (mut at, mut n, mut cuts) = (p, 0, 0u64);
+        let mut heads = u64::from(p == s.head);
+        let bridges = &s.plan.bridges;
+        loop {
+            let t = &s.t[..s.end];
+            // The character before, or 0 where the text may be cut in any case.
+            let (mut a, mut last) = (0, 0);
+            let mut apart = true;
+            while n < MOST && at < t.len() {
+                let i = n & MOST;
+                self.starts[i] = at as u32;
+                let mut pair = CUT;
+                if let Some(&[x, y, z]) = t[at..].first_chunk()
+                    && x & 0xF0 == 0xE0
+                {
+                    let code = three([x, y, z]);
+                    self.singles[i] = table.single(code);
+                    if a != 0 {
+                        pair = table.pair(a, code);
+                        let near = bridges.may_cross_three(last, [x, y]);
+                        if near & (pair == CUT) && bridges.partly_crosses(t, at - 3, at) {
+                            pair = SLOW;
+                        }
+                    } else if !apart {
+                        pair = crossed(s.plan, t, at);
+                    }
+                    (a, last) = (code, z);
+                    at += 3;
+                } else {
+                    if !apart {
+                        pair = crossed(s.plan, t, at);
+                    }
+                    self.singles[i] = SLOW;
+                    a = 0;
+                    at = (at + char_len(t[at]).max(1)).min(t.len());
                 }
-            } else if a_len != 0 && plan.bridges.crosses(t, a_at, at, false) {
-                pair = SLOW;
+                self.pairs[i] = pair;
+                cuts |= u64::from(pair == CUT) << i;
+                apart = false;
+                n += 1;
             }
-            self.pairs[i] = pair;
-            cuts |= u64::from(pair == CUT) << i;
-            (a, a_len, a_at) = (b, len, at);
-            at = (at + len).min(t.len());
-            n += 1;
+            if n == MOST || !s.next(at) {
+                break;
+            }
+            heads |= 1 << n;
         }
         self.starts[n & MOST] = at as u32;
-        self.cuts = cuts | u64::from(at == t.len()) << n;
-        self.len = n;
+        let end = u64::from(at == s.end) << n;
+        (self.cuts, self.heads) = (cuts | end, heads | end);
+    }
+
+    /// Makes the keys of units of more than two characters, and asks for their places in the caches
+    /// before they are needed.
+    #[inline]
+    fn ask(&mut self, s: &Stretch<'_>, learned: &Table) {
+        let c = self.cuts;
+        let mut asked = c & !(c >> 1) & !(c >> 2);
+        while asked != 0 {
+            let i = asked.trailing_zeros();
+            asked &= asked - 1;
+            let ends = c >> i & !1;
+            let j = (ends.trailing_zeros() + i) as usize & MOST;
+            let i = i as usize & MOST;
+            let (start, end) = (self.starts[i] as usize, self.starts[j] as usize);
+            if ends == 0 || end - start > SHORT {
+                continue;
+            }
+            let whole = self.heads >> i & self.heads >> j & 1 != 0;
+            let mark = if whole { 0 } else { s.plan.unit_mark() };
+            let key = short_key(s.t, start, end) | mark;
+            let h = hash(key);
+            learned.prefetch(h);
+            s.plan.seeds.prefetch(h);
+            (self.keys[i], self.hashes[i]) = (key, h);
+        }
+    }
+}
+
+#[inline]
+fn three([a, b, c]: [u8; 3]) -> u32 {
+    u32::from(a & 0x0F) << 12 | u32::from(b & 0x3F) << 6 | u32::from(c & 0x3F)
+}
+
+/// What stands between two characters of which one is not of three bytes.
+#[inline(never)]
+fn crossed(plan: &Plan, t: &[u8], at: usize) -> u32 {
+    let before = t[..at].iter().rposition(|b| b & 0xC0 != 0x80);
+    if plan.bridges.crosses(t, before.unwrap_or(0), at, false) {
+        SLOW
+    } else {
+        CUT
     }
 }
 
@@ -96,17 +209,17 @@ impl Tokens {
 }
 
 impl State {
-    /// Appends the tokens of a pre-token, `t[p..]`.
-    pub(super) fn dense(&mut self, plan: &Plan, t: &[u8], p: usize, out: &mut Encoding) {
-        let mut chars = Chars::new();
-        let mut tokens = Tokens {
-            ids: [0; 2 * MOST + 2],
-            spans: [[0; 2]; 2 * MOST + 2],
-            len: 0,
+    /// Appends the tokens of a stretch of text; returns where it ends.
+    pub(super) fn dense(&mut self, mut s: Stretch<'_>, out: &mut Encoding) -> usize {
+        let (mut at, plan, t) = (s.head, s.plan, s.t);
+        let Some(table) = plan.dense.lookup() else {
+            return at;
         };
-        let mut at = p;
-        while at < t.len() {
-            chars.look(plan, t, at);
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        let Scratch { chars, tokens } = &mut *scratch;
+        while at < s.end || s.next(at) {
+            chars.look(&mut s, table, at);
+            chars.ask(&s, &self.learned.short);
             let mut rest = chars.cuts & !1;
             let mut i = 0;
             while rest != 0 {
@@ -117,12 +230,27 @@ impl State {
                 let one = chars.singles[i & MOST];
                 let value = if j == next { one } else { chars.pairs[next] };
                 let two = value == TWO;
-                // A pre-token that is a token of the vocabulary may be that one whatever merges.
-                let whole = plan.units_differ && start as usize == p && end as usize == t.len();
-                if j - i > 2 || value == SLOW || whole {
+                let whole = chars.heads >> i & chars.heads >> j & 1 != 0;
+                // (A pre-token that is a token of the vocabulary may be that one whatever merges.)
+                if j - i > 2 || value == SLOW || (whole && plan.units_differ) {
                     tokens.flush(out);
-                    let whole = start as usize == p && end as usize == t.len();
-                    self.unit(plan, t, start as usize..end as usize, whole, out);
+                    let (start, end) = (start as usize, end as usize);
+                    let mark = if whole { 0 } else { plan.unit_mark() };
+                    if end - start > SHORT {
+                        self.long(plan, &t[start..end], start, mark != 0, out);
+                    } else if j - i > 2 {
+                        self.unit(
+                            plan,
+                            t,
+                            chars.keys[i & MOST],
+                            chars.hashes[i & MOST],
+                            start,
+                            out,
+                        );
+                    } else {
+                        let key = short_key(t, start, end);
+                        self.unit(plan, t, key, hash(key), start, out);
+                    }
                 } else {
                     let ids = [if two { one } else { value }, chars.singles[next]];
                     let middle = if two { chars.starts[next] } else { end };
@@ -133,36 +261,30 @@ impl State {
             tokens.flush(out);
             if i == 0 {
                 // One unit of many characters.
-                let end = plan.bridges.unit(t, at, false);
-                self.unit(plan, t, at..end, at == p && end == t.len(), out);
+                let end = plan.bridges.unit(&t[..s.end], at, false);
+                let unit = plan.units_differ && !(at == s.head && end == s.end);
+                self.long(plan, &t[at..end], at, unit, out);
                 at = end;
             } else {
                 at = chars.starts[i & MOST] as usize;
             }
         }
+        self.scratch = Some(scratch);
+        at
     }
 
-    /// Appends the tokens of a unit by way of cache and merging.
-    #[inline(never)]
-    fn unit(
-        &mut self,
-        plan: &Plan,
-        t: &[u8],
-        at: std::ops::Range<usize>,
-        whole: bool,
-        out: &mut Encoding,
-    ) {
-        let mark = if whole { 0 } else { plan.unit_mark() };
-        let (piece, start) = (&t[at.clone()], at.start);
-        if piece.len() > SHORT {
-            return self.long(plan, piece, start, mark != 0, out);
-        }
-        let key = key_of(piece) | mark;
-        let h = hash(key);
+    /// Appends the tokens of a short unit by way of cache and merging.
+    #[inline]
+    fn unit(&mut self, plan: &Plan, t: &[u8], key: u128, h: u32, start: usize, out: &mut Encoding) {
         match self.learned.short.get(key, h) {
             Some(e) if e.count().is_some() => {
                 let n = e.count().unwrap_or(0);
-                append(&e.ids[..n], &[e.len(0), e.len(1), e.len(2)][..n], start, out);
+                append(
+                    &e.ids[..n],
+                    &[e.len(0), e.len(1), e.len(2)][..n],
+                    start,
+                    out,
+                );
             }
             _ => self.unknown(plan, t, key, h, start, out),
         }
