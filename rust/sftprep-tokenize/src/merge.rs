@@ -20,7 +20,7 @@ const EMPTY: u64 = u64::MAX;
 ///
 /// A unit that is not known costs a dozen lookups, each waiting for the one before; nearly all of
 /// that time went into fetching lines from far away. So most lookups end in tables that stay near:
-/// a bit per hash of all pairs says that there is no rule, and the rules of low rank, which most
+/// two bits per hash of all pairs say that there is no rule, and the rules of low rank, which most
 /// merges use, have a table of their own. (Four words of 32 bits to a rule in one table half as
 /// full: a miss took three times as long.)
 #[derive(Default)]
@@ -65,8 +65,8 @@ impl Merges {
             let at = find::<{ RANK_BITS }>(&slots, pair(a, b), hash(pair(a, b)));
             slots[at] = pair(a, b) << RANK_BITS | u64::from(rank);
             made[rank as usize] = new;
-            let bit = filter_bit(&filter, hash(pair(a, b)));
-            filter[bit >> 6] |= 1 << (bit & 63);
+            let (word, bits) = filter_bits(&filter, hash(pair(a, b)));
+            filter[word] |= bits;
         }
         let mut near = vec![EMPTY; 2 << NEAR_RANK];
         for slot in slots.iter().filter(|s| **s != EMPTY) {
@@ -118,13 +118,23 @@ impl Merges {
     }
 
     /// Rank and new id of a pair, rank `NONE` where it does not merge.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // two thirds end at the filter, where a call costs as much
     pub(crate) fn get(&self, a: u32, b: u32) -> [u32; 2] {
-        let key = pair(a, b);
-        let hash = hash(key);
-        let bit = filter_bit(&self.filter, hash);
+        let hash = hash(pair(a, b));
+        let (word, bits) = filter_bits(&self.filter, hash);
+        if self.filter[word] & bits == bits {
+            self.rule(a, b, hash)
+        } else {
+            [NONE; 2]
+        }
+    }
+
+    /// The same for a pair that passes the filter.
+    #[inline(never)]
+    fn rule(&self, a: u32, b: u32, hash: u64) -> [u32; 2] {
         // (A byte that no text holds may have no id.)
-        if self.filter[bit >> 6] >> (bit & 63) & 1 == 0 || a >= MAX_ID || b >= MAX_ID {
+        if a >= MAX_ID || b >= MAX_ID {
             return [NONE; 2];
         }
         if a < (1 << NEAR_ID) - 1 && b < 1 << NEAR_ID {
@@ -135,7 +145,7 @@ impl Merges {
                 return [rank, slot as u32 & ((1 << NEAR_NEW) - 1)];
             }
         }
-        let slot = self.slots[find::<{ RANK_BITS }>(&self.slots, key, hash)];
+        let slot = self.slots[find::<{ RANK_BITS }>(&self.slots, pair(a, b), hash)];
         if slot == EMPTY {
             return [NONE; 2];
         }
@@ -151,7 +161,7 @@ impl Merges {
     #[inline]
     pub(crate) fn prefetch(&self, a: u32, b: u32) {
         let hash = hash(pair(a, b));
-        prefetch(&self.filter[filter_bit(&self.filter, hash) >> 6]);
+        prefetch(&self.filter[filter_bits(&self.filter, hash).0]);
         let top = |slots: &[u64]| (hash >> (64 - slots.len().trailing_zeros())) as usize;
         if a >= 1 << NEAR_ID || b >= 1 << NEAR_ID {
             prefetch(&self.slots[top(&self.slots) & (self.slots.len() - 1)]);
@@ -164,10 +174,12 @@ const fn near_pair(a: u32, b: u32) -> u64 {
     (a as u64) << NEAR_ID | b as u64
 }
 
-/// (The middle of the hash, of which the tables take the top.)
+/// Place and bits of a pair in the filter: two bits of one word, which pass half as many pairs that
+/// have no rule as one bit would. (From the middle of the hash, of which the tables take the top.)
 #[inline]
-const fn filter_bit(filter: &[u64], hash: u64) -> usize {
-    (hash >> 20) as usize & (filter.len() * 64 - 1)
+fn filter_bits(filter: &[u64], hash: u64) -> (usize, u64) {
+    let word = (hash >> 24) as usize & (filter.len() - 1);
+    (word, 1 << (hash >> 12 & 63) | 1 << (hash >> 18 & 63))
 }
 
 /// The slot of a pair, or the empty one where it would be; `SHIFT` bits of a slot are not the pair.

@@ -35,6 +35,10 @@ pub(crate) fn is_nfc(text: &str) -> bool {
     let (t, table) = (text.as_bytes(), nfc());
     let mut p = 0;
     while p < t.len() {
+        if t[p..].first_chunk::<64>().is_some_and(|c| c.is_ascii()) {
+            p += 64;
+            continue;
+        }
         if t[p..].first_chunk().is_some_and(plain) {
             p += 32;
             continue;

@@ -79,6 +79,8 @@ impl<T: Pod> Slab<T> {
         #[cfg(target_os = "linux")]
         let _ = map.advise_range(memmap2::Advice::HugePage, skip, bytes); // only advice
         let data = map.get_mut(skip..skip + bytes)?;
+        // (A page that is read before it is written is given twice.)
+        data.iter_mut().step_by(HUGE).for_each(|b| *b = 0);
         let data: &mut [T] = bytemuck::try_cast_slice_mut(data).ok()?;
         Some(Self {
             data: NonNull::from(data).cast(),

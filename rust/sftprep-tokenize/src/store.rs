@@ -24,7 +24,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 8");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 9");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
