@@ -35,6 +35,9 @@ pub(crate) struct Dense {
     pub(crate) seed: u32,
 }
 
+/// Puts ids and lengths in bytes of a text's tokens into a list.
+pub(crate) type Encode<'a> = dyn FnMut(&str, &mut Vec<(u32, u32)>) + 'a;
+
 /// Characters that the table is for.
 const fn takes(c: u32) -> bool {
     matches!(c, 0x800..0xFFFF)
@@ -43,10 +46,7 @@ const fn takes(c: u32) -> bool {
 impl Dense {
     /// Builds the tables from pairs that some token holds side by side and from what one or two
     /// characters encode to: ids and lengths in bytes.
-    pub(crate) fn new(
-        pairs: &[(u32, u32)],
-        encode: &mut dyn FnMut(&str, &mut Vec<(u32, u32)>),
-    ) -> Self {
+    pub(crate) fn new(pairs: &[(u32, u32)], encode: &mut Encode<'_>) -> Self {
         let mut tokens = Vec::new();
         let mut singles = vec![SLOW; 1 << 16];
         for c in 0x800..0xFFFF {
@@ -76,9 +76,9 @@ impl Dense {
             };
             entries.push((a << 16 | b, value));
         }
-        let placed = (1..64).find_map(|seed| Self::place(&entries, seed));
+        let placed = (1..64).find_map(|seed| Some((seed, Self::place(&entries, seed)?)));
         match placed {
-            Some((pilots, slots, seed)) => Self {
+            Some((seed, (pilots, slots))) => Self {
                 pilots: pilots.into(),
                 slots: slots.into(),
                 singles: singles.into(),
@@ -89,7 +89,7 @@ impl Dense {
     }
 
     /// Finds a place for every entry with the hash of a seed, the largest buckets first.
-    fn place(entries: &[(u32, u32)], seed: u32) -> Option<(Vec<u32>, Vec<u64>, u32)> {
+    fn place(entries: &[(u32, u32)], seed: u32) -> Option<(Vec<u32>, Vec<u64>)> {
         let size = (entries.len() * 5 / 4).next_power_of_two().max(16);
         let mut buckets: Vec<Vec<(u32, u32)>> = vec![Vec::new(); (size / 4).max(2)];
         let bits = buckets.len().trailing_zeros();
@@ -116,7 +116,7 @@ impl Dense {
                 slots[at] = u64::from(key) << 32 | u64::from(value);
             }
         }
-        Some((pilots, slots, seed))
+        Some((pilots, slots))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

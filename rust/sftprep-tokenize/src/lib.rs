@@ -33,6 +33,8 @@ mod run;
 mod scanner;
 mod slab;
 mod split;
+#[doc(hidden)]
+pub mod stages;
 mod store;
 mod tokenizer;
 mod vocab;

@@ -11,6 +11,7 @@ const fn suspect(b: u8) -> bool {
 
 /// The punctuation of Chinese text and of typeset English, which is in every second chunk of it:
 /// U+2010 to U+203F, U+3000 to U+301F and U+FF00 to U+FF3F, of no interest to NFC.
+#[allow(clippy::needless_bitwise_bool)] // no branches: see `plain`
 const fn harmless(x: u8, y: u8, z: u8) -> bool {
     (x == 0xE3 && y == 0x80 && z < 0xA0)
         | (x == 0xE2 && y == 0x80 && z >= 0x90)
@@ -20,6 +21,7 @@ const fn harmless(x: u8, y: u8, z: u8) -> bool {
 /// Whether none of 32 characters' first bytes asks for a closer look; two bytes more are read.
 /// (Written without branches, for vector instructions.)
 #[inline]
+#[allow(clippy::needless_bitwise_bool)]
 fn plain(chunk: &[u8; 34]) -> bool {
     let mut any = false;
     for i in 0..32 {

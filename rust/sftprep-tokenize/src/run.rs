@@ -90,7 +90,6 @@ impl State {
         self.drain(plan, t, out);
     }
 
-    #[allow(unsafe_code)]
     fn byte_level(&mut self, plan: &Plan, s: &Split, t: &[u8], start: usize, out: &mut Encoding) {
         let rules = Rules::new(s);
         let mut p = start;
@@ -100,19 +99,36 @@ impl State {
                 continue;
             }
             let from = p;
-            let (batch, table) = (&mut *self.batch, &self.learned.short);
-            p = match self.features {
-                Features::Plain => fill::<Plain>(batch, table, &rules, t, p),
-                // SAFETY: `detect` has found that the processor has these instructions.
-                #[cfg(target_arch = "x86_64")]
-                Features::Avx2 => unsafe { fill_avx2(batch, table, &rules, t, p) },
-            };
+            p = self.fill(&rules, t, p);
             if self.batch.filled > BLOCK {
                 self.drain(plan, t, out);
             } else if p == from {
                 p = self.beyond_ascii(plan, s, t, p, out);
             }
         }
+    }
+
+    /// Puts pre-tokens from `p` on into the batch; returns where the rest begins.
+    #[inline(always)]
+    #[allow(unsafe_code, clippy::inline_always)] // in its loop, as `fill` itself
+    fn fill(&mut self, rules: &Rules, t: &[u8], p: usize) -> usize {
+        let (batch, table) = (&mut *self.batch, &self.learned.short);
+        match self.features {
+            Features::Plain => fill::<Plain>(batch, table, rules, t, p),
+            // SAFETY: `detect` has found that the processor has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Features::Avx2 => unsafe { fill_avx2(batch, table, rules, t, p) },
+        }
+    }
+
+    /// The same, for benches of this alone.
+    pub(crate) fn scan(&mut self, split: &Split, t: &[u8], p: usize) -> usize {
+        self.fill(&Rules::new(split), t, p)
+    }
+
+    /// Empties the batch; returns what it held.
+    pub(crate) fn forget(&mut self) -> usize {
+        std::mem::take(&mut self.batch.filled)
     }
 
     /// A pre-token that the blocks do not find: long, or with characters beyond ASCII.

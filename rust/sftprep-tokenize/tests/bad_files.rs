@@ -1,5 +1,7 @@
 //! Broken and hostile tokenizer files end in a clear error.
 
+#![allow(clippy::unwrap_used)] // a test
+
 use sftprep_tokenize::Tokenizer;
 use std::fmt::Write;
 
@@ -41,6 +43,113 @@ fn broken_files_are_named() {
     ];
     for model in models {
         assert_eq!(error(&with_model(model)).0, "tokenizer-model", "{model}");
+    }
+}
+
+/// Every part as something else: an error that names the file, or a tokenizer that encodes.
+#[test]
+fn wrong_types_are_named() {
+    let sound = with_model(
+        r#"{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]],"dropout":null}"#,
+    );
+    let sound: serde_json::Value = serde_json::from_str(&sound).unwrap();
+    let places = [
+        "/version",
+        "/added_tokens",
+        "/normalizer",
+        "/pre_tokenizer",
+        "/pre_tokenizer/type",
+        "/pre_tokenizer/add_prefix_space",
+        "/decoder",
+        "/model",
+        "/model/type",
+        "/model/vocab",
+        "/model/vocab/ab",
+        "/model/merges",
+        "/model/merges/0",
+        "/model/merges/0/1",
+        "/model/dropout",
+    ];
+    let wrong = [
+        "null",
+        "true",
+        "-1",
+        "1e999",
+        "1.5",
+        "99999999999999999999",
+        "\"x\"",
+        "[]",
+        "[[[]]]",
+        "{}",
+        "{\"type\":\"x\"}",
+        "[{\"id\":-1}]",
+        "[{\"id\":4294967295,\"content\":\"\"}]",
+    ];
+    for place in places {
+        for value in wrong {
+            let mut file = sound.clone();
+            *file.pointer_mut(place).unwrap() = serde_json::json!("@@");
+            loads_or_says(&file.to_string().replace("\"@@\"", value), place, value);
+        }
+    }
+}
+
+/// Loads a file and encodes, or gets an error that names it and is not endless.
+fn loads_or_says(json: &str, place: &str, value: &str) {
+    match Tokenizer::load("bad.json", json.as_bytes().to_vec(), None) {
+        Ok(t) => {
+            let mut e = sftprep_tokenize::Encoding::default();
+            let _ = t.encoder().encode("abcab abc", &mut e);
+            let _ = t.decode(&[0, 2, u32::MAX], false);
+        }
+        Err(e) => {
+            let message = e.to_string();
+            let clear = message.contains("bad.json") && message.len() < 2000;
+            assert!(clear, "{place} = {value}: {message}");
+        }
+    }
+}
+
+/// Ids that stand twice or lie far out, added tokens with ids of others, and merges that lead in
+/// circles: each is an error or a tokenizer with the ids of `tokenizers`.
+#[test]
+fn odd_ids_and_circles_equal_tokenizers() {
+    let models = [
+        r#"{"type":"BPE","vocab":{"a":5,"b":5,"ab":2},"merges":["a b"]}"#,
+        r#"{"type":"BPE","vocab":{"a":2097151,"b":2097150,"ab":4294967294},"merges":["a b"]}"#,
+        r#"{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"ba":3,"aba":4,"bab":5,"abab":6},
+            "merges":["a b","b a","ab a","ba b","ab ab","a ba","b ab","ba ba"]}"#,
+        r#"{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"abab":3},"merges":["ab ab","a b","a b","ab ab"]}"#,
+        r#"{"type":"BPE","vocab":{"a":0,"":1,"b":2},"merges":[["a",""],["","b"],["",""]]}"#,
+    ];
+    for model in models {
+        for added in [
+            "[]",
+            r#"[{"id":0,"content":"b","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false},
+            {"id":4294967295,"content":"c","special":false,"single_word":false,"lstrip":false,"rstrip":false,"normalized":true}]"#,
+        ] {
+            let json = with_model(model)
+                .replace("\"added_tokens\":[]", &format!("\"added_tokens\":{added}"));
+            let hf = tokenizers::Tokenizer::from_bytes(json.as_bytes());
+            let ours = Tokenizer::load("odd.json", json.as_bytes().to_vec(), None);
+            let (Ok(hf), Ok(ours)) = (&hf, &ours) else {
+                assert!(hf.is_err() && ours.is_err(), "{model}: {:?}", ours.err());
+                continue;
+            };
+            let mut e = sftprep_tokenize::Encoding::default();
+            for text in [
+                "",
+                "a",
+                "abababab",
+                "bababa ab",
+                "aabbc abcab",
+                &"ab".repeat(400),
+            ] {
+                ours.encoder().encode(text, &mut e).unwrap();
+                let expected = hf.encode_fast(text, false).unwrap();
+                assert_eq!(e.ids, expected.get_ids(), "{model} {text:?}");
+            }
+        }
     }
 }
 

@@ -88,6 +88,7 @@ impl Default for Scratch {
 impl Chars {
     /// Looks at up to 63 characters from `p`, where the text may be cut.
     #[inline(never)] // of its own, it has the registers that it needs
+    #[allow(clippy::needless_bitwise_bool)] // half of all pairs are cuts, in no order to learn
     fn look(&mut self, s: &mut Stretch<'_>, table: Lookup<'_>, p: usize) {
         let (mut at, mut n, mut cuts) = (p, 0, 0u64);
         let mut heads = u64::from(p == s.head);
