@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from compare_prepare import RESULTS
@@ -54,6 +55,34 @@ def prepare_table(result: Result) -> str:
             f"| {result['rows'] / prep['median']:,.0f} | {ratio} | {ratio_total} "
             f"| {found['peak_rss_mb']:,.0f} | {shown} |"
         )
+    return "\n".join([*lines, "", machine_line(result)])
+
+
+def profile_table(result: Result) -> str:
+    """Where the time of a run goes."""
+    rounds = result["rounds"]
+    stages = {stage for each in rounds for stage in each}
+    middle = {stage: median(each.get(stage, 0.0) for each in rounds) for stage in stages}
+    total = sum(middle.values())
+    lines = [
+        f"### Stages of packing {result['rows']:,} conversations, `{result['tokenizer']}`",
+        "",
+        "One thread; samples of `perf` by the stage that asked for them, medians of "
+        f"{len(rounds)} rounds (release, LTO off).",
+        "",
+        "| stage | CPU s | share |",
+        "| --- | --- | --- |",
+    ]
+    for stage, seconds in sorted(middle.items(), key=lambda item: -item[1]):
+        lines.append(f"| {stage} | {seconds:.3f} | {seconds / total:.1%} |")
+    if "hf_cpu_s" in result:
+        hf, shares = result["hf_cpu_s"], result["share_with_hf"]
+        lines += [
+            "",
+            f"`tokenizers` takes {median(hf):.2f} CPU s for the same texts. With it inside, all "
+            f"but tokenizing would be {median(shares):.2%} of the time "
+            f"[{min(shares):.2%}, {max(shares):.2%}].",
+        ]
     return "\n".join([*lines, "", machine_line(result)])
 
 
@@ -190,6 +219,7 @@ TABLES = {
     "compare_render": render_table,
     "compare_prepare": prepare_table,
     "compare_tokenizers": tokenizers_table,
+    "profile_stages": profile_table,
     "scaling": scaling_table,
 }
 
