@@ -37,7 +37,7 @@ def repack(
         out: Output folder.
         max_len: Tokens per packed sequence at most.
         strategy: Packing strategy.
-        overlong: What to do with longer documents.
+        overlong: What to do with longer rows.
         seed: Order of documents of equal length.
         shard_bytes: Size of a shard, about.
         overwrite: Replace an existing output.

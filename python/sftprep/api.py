@@ -281,6 +281,12 @@ class PackReport:
     """Rows that became one sample per turn, because the template leaves out earlier reasoning."""
     expanded_samples: int = 0
     """Samples that they became."""
+    window_rows: int = 0
+    """Rows longer than a sequence, of which windows were made."""
+    windows: int = 0
+    """Those windows."""
+    repeated_tokens: int = 0
+    """Tokens at their beginnings that an earlier window has too; never trained."""
     dropped_fields: dict[str, int] = field(default_factory=dict)
     """Trained turns of which the template left out a field, by field."""
     turns_by_method: dict[str, int] = field(default_factory=dict)

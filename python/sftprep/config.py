@@ -29,7 +29,7 @@ SpecialText = Literal["as_text", "refuse", "as_transformers"]
 Boundary = Literal["hf", "inference"]
 AppendEos = Literal["auto", "always", "never"]
 Strategy = Literal["bfd", "bfd_split", "first_fit", "sequential", "wrapped", "none"]
-Overlong = Literal["drop", "truncate", "error"]
+Overlong = Literal["window", "drop_oldest_turns", "drop", "truncate", "error"]
 
 MANIFEST_NAME = "sftprep.manifest.json"
 
@@ -106,8 +106,8 @@ class PackingConfig:
     """Tokens per packed sequence, at most."""
     strategy: Strategy = "bfd"
     """Packing strategy."""
-    overlong: Overlong = "drop"
-    """What to do with documents longer than ``max_len``."""
+    overlong: Overlong = "window"
+    """What to do with rows longer than ``max_len``."""
     seed: int = 0
     """Seed of the order in which documents of equal length are placed."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_TRAINED, _STRADDLES = 1, 2
+_TRAINED, _STRADDLES, _REPEATED, _CONTINUES = 1, 2, 16, 32
 
 
 class Row(TypedDict):
@@ -63,6 +63,10 @@ class Span:
     """Whether it is trained."""
     straddles: bool
     """Whether it is one token that straddles two spans of the text."""
+    repeated: bool
+    """Whether it stands in an earlier window of the same sample too."""
+    continues: bool
+    """Whether it ends a window that another one of the same sample follows."""
     weight: float
     """Loss weight."""
 
@@ -288,6 +292,8 @@ def _spans(columns: dict[str, list[Any]]) -> Iterator[Span]:
             message=None if message < 0 else message,
             trained=bool(flags & _TRAINED),
             straddles=bool(flags & _STRADDLES),
+            repeated=bool(flags & _REPEATED),
+            continues=bool(flags & _CONTINUES),
             weight=weight,
         )
         start = end

@@ -208,6 +208,7 @@ def test_the_function_returns_a_balanced_report(
         out=tmp_path / "out",
         tokenizer=tokenizer_dir,
         max_len=256,
+        overlong="drop",
         max_reject_rate=0.1,
         reject_excerpts=True,
         progress=snapshots.append,

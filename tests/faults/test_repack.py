@@ -18,7 +18,7 @@ CHANGES: list[dict[str, Any]] = [
     {},
     {"max_len": 700},
     {"max_len": 8192, "seed": 3},
-    {"max_len": 60},
+    {"max_len": 60, "overlong": "drop"},
     {"max_len": 60, "overlong": "truncate"},
     {"strategy": "sequential"},
     {"strategy": "first_fit", "shard_bytes": 16 << 10},
@@ -103,8 +103,43 @@ def test_a_source_that_lost_something_is_refused(
         assert _core.verify(tmp_path / f"{overlong}-out")
     # what was dropped for its length is dropped again where less fits
     sftprep.repack(tmp_path / "drop", tmp_path / "less", max_len=70)
-    sftprep.pack(inputs, out=tmp_path / "fresh", **{**given, "max_len": 70})
+    sftprep.pack(inputs, out=tmp_path / "fresh", overlong="drop", **{**given, "max_len": 70})
     assert contents(tmp_path / "less") == contents(tmp_path / "fresh")
+
+
+def test_windows_are_kept_or_refused(
+    inputs: dict[str, Path], source: Path, tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    given = {**options(tokenizer_dir), "max_len": 80}
+    windows = sftprep.pack(inputs, out=tmp_path / "windows", **given)
+    assert windows.windows > windows.window_rows > 0
+    again = sftprep.repack(tmp_path / "windows", tmp_path / "again", strategy="first_fit", seed=4)
+    sftprep.pack(inputs, out=tmp_path / "fresh", strategy="first_fit", seed=4, **given)
+    assert contents(tmp_path / "again") == contents(tmp_path / "fresh")
+    assert (again.windows, again.window_rows) == (windows.windows, windows.window_rows)
+    # other windows are rendered, which takes the inputs
+    for where, change in (("windows", 512), ("windows", 70), ("source", 80)):
+        folder = source if where == "source" else tmp_path / where
+        with pytest.raises(ConfigError, match=r"may come out otherwise"):
+            sftprep.repack(folder, tmp_path / "out", max_len=change)
+        assert not (tmp_path / "out").exists()
+    report = sftprep.repack(tmp_path / "windows", tmp_path / "lost", max_len=70, allow_lost=True)
+    assert report.totals.dropped_tokens["pack.overlong"] > 0
+    assert _core.verify(tmp_path / "lost")
+
+
+def test_rows_without_messages_are_sliced_again(tokenizer_dir: Path, tmp_path: Path) -> None:
+    import json
+
+    rows = [{"text": f"{index} is a number " * (1 + index % 30)} for index in range(60)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    given = options(tokenizer_dir)
+    sftprep.pack(source, out=tmp_path / "whole", **given)
+    fresh = sftprep.pack(source, out=tmp_path / "fresh", **{**given, "max_len": 40})
+    again = sftprep.repack(tmp_path / "whole", tmp_path / "again", max_len=40)
+    assert contents(tmp_path / "again") == contents(tmp_path / "fresh")
+    assert again.windows == fresh.windows > 60
 
 
 def test_a_source_that_cut_documents_is_refused(

@@ -105,6 +105,7 @@ def packed(
         out=out,
         tokenizer=folder,
         max_len=MAX_LEN,
+        overlong="drop",
         format=form,
         parts="join",
         date=FROZEN_DATE,

@@ -161,7 +161,7 @@ def test_samples_that_are_too_long_are_counted(tmp_path: Path, tokenizer_dir: Pa
     template = tmp_path / "forgets.jinja"
     template.write_text(FORGETS)
     options = {"tokenizer": tokenizer_dir, "chat_template": str(template), "max_len": 120}
-    report = sftprep.pack(source, out=tmp_path / "out", **options)
+    report = sftprep.pack(source, out=tmp_path / "out", overlong="drop", **options)
     (entry,) = shards.ledger(tmp_path / "out")
     assert (entry["decision"], entry["code"], entry["documents"]) == ("packed", "pack.overlong", 2)
     assert entry["tokens"] == entry["cut_tokens"] + sum(

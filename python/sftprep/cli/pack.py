@@ -69,8 +69,8 @@ def _add_packing(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--overlong",
         choices=choices("pack", "overlong"),
-        help="rows longer than max-len: drop and count them (default), keep their first tokens, "
-        "or end the run",
+        help="rows longer than max-len: several windows, each token trained once (default), the "
+        "last window, drop and count them, keep their first tokens, or end the run",
     )
     group.add_argument(
         "--seed", type=types.whole, help="order of documents of equal length (default 0)"
@@ -215,6 +215,12 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
             f"{counted(report.expanded_rows, 'row')} became "
             f"{counted(report.expanded_samples, 'sample')}, one per turn, each as inference has it "
             "(--history, --boundary)"
+        )
+    if report.window_rows:
+        repeated = counted(report.repeated_tokens, "token")
+        lines.append(
+            f"{counted(report.window_rows, 'row')} longer than {report.max_len} tokens became "
+            f"{counted(report.windows, 'window')}; {repeated} repeated as context (--overlong)"
         )
     if report.boundary_rows:
         turns = counted(report.boundary_turns, "turn")

@@ -299,10 +299,22 @@ pub struct PackingConfig {
     pub max_len: u32,
     /// Packing strategy.
     pub strategy: Strategy,
-    /// What to do with documents longer than `max_len` (`bfd_split` and `wrapped` split instead).
+    /// What to do with samples longer than `max_len` (`bfd_split` and `wrapped` split instead).
     pub overlong: Overlong,
     /// Seed of the order in which documents of equal length are placed.
     pub seed: u64,
+}
+
+impl PackingConfig {
+    /// Whether the strategy itself cuts what is too long.
+    pub fn splits(&self) -> bool {
+        matches!(self.strategy, Strategy::BfdSplit | Strategy::Wrapped)
+    }
+
+    /// Whether samples that are too long become windows.
+    pub fn windows(&self) -> bool {
+        !self.splits() && matches!(self.overlong, Overlong::Window | Overlong::DropOldestTurns)
+    }
 }
 
 impl Default for PackingConfig {
@@ -310,7 +322,7 @@ impl Default for PackingConfig {
         Self {
             max_len: 4096,
             strategy: Strategy::Bfd,
-            overlong: Overlong::Drop,
+            overlong: Overlong::Window,
             seed: 0,
         }
     }
@@ -335,12 +347,16 @@ pub enum Strategy {
     None,
 }
 
-/// What to do with documents longer than `max_len`.
+/// What to do with samples longer than `max_len`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlong {
-    /// Drop the row, counted in rows and tokens.
+    /// Several windows, cut where turns begin, so that each token to train is trained once.
     #[default]
+    Window,
+    /// The last of those windows.
+    DropOldestTurns,
+    /// Drop the row, counted in rows and tokens.
     Drop,
     /// Keep the first `max_len` tokens.
     Truncate,

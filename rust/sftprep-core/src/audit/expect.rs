@@ -120,6 +120,8 @@ impl Expected {
                 message: (span.message != NO_MESSAGE).then_some(span.message),
                 trained: span.trained,
                 straddles: span.straddles,
+                repeated: span.repeated,
+                continues: span.continues,
             });
             start = span.end as usize;
         }

@@ -177,6 +177,14 @@ impl Judge<'_> {
             Ok(made) => made,
             Err(what) => return self.add(wanted, None, Cause::Source, what),
         };
+        // Slices of an answer have no prompt of their own.
+        if prepared
+            .window
+            .as_deref()
+            .is_some_and(|window| window.first_token > 0)
+        {
+            return;
+        }
         for (message, start) in turns(&prepared) {
             // A document may have been cut off before.
             let before = prepared.trace.as_deref().map_or(0, |trace| {
@@ -207,12 +215,10 @@ impl Judge<'_> {
     }
 
     fn sample(&mut self, wanted: &Wanted, row: &SourceRow) -> Result<Prepared, String> {
-        let samples = self.worker.prepare(&row.sample).map_err(said)?;
-        let prepared = samples.into_iter().nth(wanted.part);
+        let document = self.worker.document(&row.sample, wanted.part);
         let same = |it: &Prepared| it.example.input_ids.starts_with(&wanted.ids);
-        prepared
-            .filter(same)
-            .ok_or_else(|| "the row that stands there gives other tokens".to_owned())
+        let document = document.map_err(said)?.ok().filter(same);
+        document.ok_or_else(|| "the row that stands there gives other tokens".to_owned())
     }
 
     /// Why the ids before a turn are not those of its prompt, and where they part.
@@ -225,8 +231,18 @@ impl Judge<'_> {
         before: &[u32],
     ) -> Option<(Cause, String)> {
         let text = &prepared.text[..start as usize];
-        let conversation = match sample {
-            Sample::Conversation(conversation) => conversation,
+        let window = prepared.window.as_deref();
+        let window = window.filter(|window| !window.messages.is_empty());
+        let in_window;
+        let (conversation, message) = match sample {
+            Sample::Conversation(conversation) => match window {
+                None => (conversation, message),
+                // What a window is trained on is what inference has after the window's own prompt.
+                Some(window) => {
+                    in_window = window.of(conversation);
+                    (&in_window, window.inside(message))
+                }
+            },
             Sample::Completion { prompt, .. } => {
                 return match self.worker.raw_prompt(prompt) {
                     Ok(ids) if ids == before => None,

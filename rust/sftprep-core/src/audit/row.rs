@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::config::StopPolicy;
 use crate::label::TokenClass;
-use crate::shard::{FLAG_STRADDLES, FLAG_TRAINED, InputInfo, RowView, SpansView};
+use crate::shard::{
+    FLAG_CONTINUES, FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, InputInfo, RowView, SpansView,
+};
 use crate::types::{IGNORE_INDEX, SpanKind};
 
 use super::expect::Expected;
@@ -119,11 +121,14 @@ impl<'a> Row<'a> {
                 message: u32::try_from(*message).ok(),
                 trained: flags & FLAG_TRAINED != 0,
                 straddles: flags & FLAG_STRADDLES != 0,
+                repeated: flags & FLAG_REPEATED != 0,
+                continues: flags & FLAG_CONTINUES != 0,
             });
             start = end;
             *from += 1;
         }
-        let begins_late = self.spans.doc_start.get(index).is_some_and(|at| *at > 0);
+        let begins_late = self.spans.doc_start.get(index).is_some_and(|at| *at > 0)
+            || spans.first().is_some_and(|first| first.repeated);
         Ok(Document {
             index,
             ids,
@@ -221,13 +226,15 @@ impl<'a> Row<'a> {
                 SpanKind::Scaffold | SpanKind::System | SpanKind::User | SpanKind::ToolOutput
             );
             let foreign = foreign && !self.expected.other_trained.contains(&span.kind);
-            if span.trained && (foreign || span.straddles) {
+            if span.trained && (foreign || span.straddles || span.repeated) {
                 let what = format!(
                     "{} is trained: {}",
                     if foreign {
                         span.kind.name()
-                    } else {
+                    } else if span.straddles {
                         "a straddling token"
+                    } else {
+                        "what an earlier window trains"
                     },
                     self.around(document, span.start)
                 );
@@ -310,7 +317,11 @@ impl<'a> Row<'a> {
     /// Within a turn, policy decides by kind: all of a kind is trained, or nothing.
     fn check_gaps(&self, document: &Document<'_>, group: &Group<'_>, add: &mut Add<'_>) {
         let mut trained: BTreeMap<u8, bool> = BTreeMap::new();
-        for span in group.spans.iter().filter(|span| !span.straddles) {
+        for span in group
+            .spans
+            .iter()
+            .filter(|it| !it.straddles && !it.repeated)
+        {
             let known = *trained.entry(span.kind as u8).or_insert(span.trained);
             if known != span.trained {
                 let what = format!(
@@ -363,12 +374,15 @@ impl<'a> Row<'a> {
             && spans().next_back().is_some_and(|span| span.trained)
             && self.expected.stop_ids.contains(&document.ids[end - 1]);
         let found = stops.len() + usize::from(folded);
+        let continues = document.spans.last().filter(|span| span.continues);
         let wanted = match self.expected.stop_policy {
             StopPolicy::Turn => usize::from(self.expected.has_stop),
-            StopPolicy::Last => usize::from(self.expected.has_stop && last),
+            StopPolicy::Last => usize::from(self.expected.has_stop && last && continues.is_none()),
             StopPolicy::None => 0,
         };
-        let cut = self.expected.may_cut && end == document.ids.len();
+        // a slice that another follows ends inside of an answer, not with a stop that is masked
+        let sliced = continues.is_some_and(|span| span.kind != SpanKind::Stop);
+        let cut = (self.expected.may_cut || sliced) && end == document.ids.len();
         let left_out = self.expected.stop_left_out[usize::from(last)];
         if found != wanted && !((cut || left_out) && found < wanted) {
             let what = format!(

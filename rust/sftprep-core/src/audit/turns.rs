@@ -11,6 +11,8 @@ pub(super) struct Span {
     pub(super) message: Option<u32>,
     pub(super) trained: bool,
     pub(super) straddles: bool,
+    pub(super) repeated: bool,
+    pub(super) continues: bool,
 }
 
 impl Span {

@@ -16,7 +16,7 @@ use sftprep_tokenize::Tokenizer;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::{Failure, Prepared, Worker};
 use crate::replay::{Replay, SourceRow};
-use crate::shard::{FLAG_STRADDLES, FLAG_TRAINED, RowView, ShardReader, SpansView};
+use crate::shard::{FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, RowView, ShardReader, SpansView};
 use crate::types::{IGNORE_INDEX, RowPlace, Sample, SpanKind};
 
 pub use origin::Part;
@@ -268,6 +268,7 @@ fn from_sidecar(found: &Found<'_>, replay: &Replay, row: u64, position: u64) -> 
         trained: label != IGNORE_INDEX,
         span_trained: found.flag(FLAG_TRAINED),
         straddles: found.flag(FLAG_STRADDLES),
+        repeated: found.flag(FLAG_REPEATED),
         first: inside == 0,
         excluded: None,
     };
@@ -325,13 +326,13 @@ fn again(found: &Found<'_>, replay: &Replay) -> Result<(SourceRow, Prepared)> {
 
 fn prepare(replay: &Replay, sample: &Sample, part: usize) -> Result<Prepared, String> {
     let mut worker = Worker::new(&replay.recipe).tracing();
-    let samples = worker.prepare(sample).map_err(|failure| match failure {
+    let document = worker.document(sample, part);
+    let document = document.map_err(|failure| match failure {
         Failure::Reject(reject) => format!("its row is rejected, {reject}"),
         Failure::Fatal(error) => error.message,
     })?;
-    let count = samples.len();
-    let sample = samples.into_iter().nth(part);
-    sample.ok_or_else(|| format!("it gives {count} samples, and the token is in sample {part}"))
+    document
+        .map_err(|count| format!("it gives {count} documents, and the token is in document {part}"))
 }
 
 fn from_source(
@@ -348,10 +349,13 @@ fn from_source(
         trained: explanation.trained,
         span_trained: found.flag(FLAG_TRAINED),
         straddles: found.flag(FLAG_STRADDLES),
+        repeated: found.flag(FLAG_REPEATED),
         first: explanation.position as usize == found.start,
         excluded: message.and_then(|message| why::excluded(&source.sample, message)),
     };
     explanation.why = facts.why(&replay.recipe.config.label);
+    let window = prepared.window.as_deref();
+    let in_row = at + window.map_or(0, |window| window.first_token as usize);
     let trace = prepared.trace.as_deref();
     let bytes = trace
         .and_then(|trace| trace.offsets.get(at))
@@ -369,7 +373,13 @@ fn from_source(
         role: message.and_then(|message| why::role(&source.sample, message)),
         method: message.and_then(method),
         bytes,
-        parts: origin::parts(source, prepared, bytes, at, &replay.recipe.config.source),
+        parts: origin::parts(
+            source,
+            prepared,
+            bytes,
+            in_row,
+            &replay.recipe.config.source,
+        ),
     });
 }
 

@@ -33,7 +33,7 @@ pub struct Part {
     pub field_bytes: Option<[usize; 2]>,
 }
 
-/// The pieces of token number `at`, which covers `bytes` of the text.
+/// The pieces of token number `at` of the row's tokens, which covers `bytes` of the text.
 pub(super) fn parts(
     source: &SourceRow,
     prepared: &Prepared,

@@ -13,6 +13,8 @@ pub(super) struct Facts {
     /// Its span is trained.
     pub(super) span_trained: bool,
     pub(super) straddles: bool,
+    /// It stands in an earlier window of its sample too.
+    pub(super) repeated: bool,
     /// It is the first of its document.
     pub(super) first: bool,
     /// What the row itself says against training its message.
@@ -30,6 +32,15 @@ impl Facts {
         if self.straddles {
             return "it lies across the edge of a trained span; only tokens that lie inside are \
                     trained"
+                .to_owned();
+        }
+        let assistant = matches!(
+            self.kind,
+            SpanKind::Reasoning | SpanKind::Answer | SpanKind::ToolCall | SpanKind::Stop
+        );
+        if self.repeated && (assistant || matches!(self.kind, SpanKind::Text | SpanKind::Tokens)) {
+            return "it is repeated as context: its row is longer than a sequence, and an earlier \
+                    window of it trains what is to be trained here"
                 .to_owned();
         }
         let by_option = match self.kind {

@@ -78,7 +78,7 @@ impl Policy {
     }
 
     /// Marks the spans of a rendering as trained or not; they partition the text. `turns` are the
-    /// messages to train.
+    /// messages to train; `last` is the last of its sample, which may be elsewhere.
     ///
     /// # Errors
     /// `label.refused` if one of them has no proven span.
@@ -87,6 +87,7 @@ impl Policy {
         conversation: &Conversation,
         labelled: &Labelled,
         turns: &[u32],
+        last: Option<u32>,
     ) -> Result<Vec<ByteSpan>, Reject> {
         let wanted = |turn: &&Result<Turn, Refusal>| turns.contains(&message_of(turn));
         for turn in labelled.turns.iter().filter(wanted) {
@@ -103,7 +104,6 @@ impl Policy {
                 .unwrap_or(1.0)
         };
         let weights: BTreeMap<u32, f32> = turns.iter().map(|turn| (*turn, weight(*turn))).collect();
-        let last = turns.last().copied();
         Ok(labelled
             .spans
             .iter()

@@ -59,6 +59,8 @@ fn token_span(first: &ByteSpan, rest: &[ByteSpan], end: u32) -> TokenSpan {
         trained: first.trained && !mixed,
         straddles: mixed,
         border,
+        repeated: false,
+        continues: false,
         weight: first.weight,
     }
 }
@@ -135,6 +137,8 @@ pub fn raw_tokens(input_ids: Vec<u32>, kind: SpanKind, trained: impl Fn(usize) -
             trained: trained(index),
             straddles: false,
             border: Border::Inside,
+            repeated: false,
+            continues: false,
             weight: 1.0,
         };
         builder.push(index as u32 + 1, span);

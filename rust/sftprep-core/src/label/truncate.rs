@@ -58,6 +58,8 @@ mod tests {
                 trained,
                 straddles: false,
                 border: Border::Inside,
+                repeated: false,
+                continues: false,
                 weight: 1.0,
             })
             .collect();

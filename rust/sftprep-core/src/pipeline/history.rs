@@ -20,7 +20,7 @@ impl Worker<'_> {
             let cut = up_to(conversation, turn);
             let labelled = self.render(&cut)?;
             better |= lacks(whole, turn) > lacks(&labelled, turn);
-            let mut sample = self.sample(&cut, labelled, &[turn])?;
+            let mut sample = self.sample(&cut, labelled, &[turn], Some(turn))?;
             sample.turn = Some(turn);
             samples.push(sample);
         }
@@ -50,7 +50,7 @@ pub(super) fn depends_on_what_follows(
 }
 
 /// How much of a turn is missing: fields, or all of it if it is not proven.
-fn lacks(labelled: &Labelled, message: u32) -> usize {
+pub(super) fn lacks(labelled: &Labelled, message: u32) -> usize {
     let turn = labelled.turns.iter().find(|turn| match turn {
         Ok(turn) => turn.message == message,
         Err(refusal) => refusal.message == message,

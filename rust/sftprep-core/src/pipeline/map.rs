@@ -189,5 +189,5 @@ pub(super) fn prepare_row(
         Record::Data(row) => parser.parse(row.clone(), notes)?,
         Record::Unreadable(reject) => return Err(reject.clone().into()),
     };
-    worker.prepare(&sample)
+    worker.documents(&sample)
 }

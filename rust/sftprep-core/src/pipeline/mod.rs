@@ -28,6 +28,7 @@ mod repack;
 mod report;
 mod rows;
 mod tasks;
+mod windows;
 mod work;
 mod write;
 
@@ -44,6 +45,7 @@ pub use recipe::{CompiledTemplate, Recipe, Templates, compile, template_failure,
 pub use repack::{Repack, repack};
 pub use report::{PackReport, SourceReport};
 pub use rows::row_parser;
+pub use windows::Window;
 
 use crate::config::PackConfig;
 use crate::shard::SegmentReader;

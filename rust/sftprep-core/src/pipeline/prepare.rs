@@ -13,6 +13,7 @@ use super::boundary::{Accept, differs, encode_cut};
 use super::history::{depends_on_what_follows, up_to};
 use super::raw::{RawText, accepts_raw};
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
+use super::windows::Window;
 use crate::config::{AppendEos, Boundary, History, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
@@ -36,6 +37,8 @@ pub struct Prepared {
     pub without_stop: u32,
     /// The message that this sample ends with and trains, if the row became one per turn.
     pub turn: Option<u32>,
+    /// Which part of its sample it is, if that was longer than a sequence.
+    pub window: Option<Box<Window>>,
     /// Whether text of the row spelled a control token, and was kept from becoming one.
     pub control_text: bool,
     /// Trained turns before which Hugging Face and an engine that serves the model have other ids
@@ -43,6 +46,13 @@ pub struct Prepared {
     pub boundaries: Vec<u32>,
     /// Where tokens and bytes came from, if the worker keeps that.
     pub trace: Option<Box<Trace>>,
+}
+
+impl Prepared {
+    /// Whether it is the first document of its rendering, which speaks for the others.
+    pub(super) fn leads(&self) -> bool {
+        self.window.as_deref().is_none_or(|window| window.leads)
+    }
 }
 
 /// Where the tokens and the bytes of a row came from.
@@ -162,7 +172,7 @@ impl<'r> Worker<'r> {
         {
             return Ok(samples);
         }
-        let whole = self.sample(conversation, labelled, &turns)?;
+        let whole = self.sample(conversation, labelled, &turns, turns.last().copied())?;
         // A sequence holds one tokenization of each prompt. Where an earlier answer's prompt is
         // part of a later one's, and the two want other ids there, they take a sample each.
         let clash = |message: &u32| turns.last() != Some(message);
@@ -172,7 +182,7 @@ impl<'r> Worker<'r> {
             let turn = |&turn: &u32| {
                 let cut = up_to(conversation, turn);
                 let labelled = self.render(&cut)?;
-                let sample = self.sample(&cut, labelled, &[turn])?;
+                let sample = self.sample(&cut, labelled, &[turn], Some(turn))?;
                 Ok(Prepared {
                     turn: Some(turn),
                     ..sample
@@ -183,14 +193,17 @@ impl<'r> Worker<'r> {
         Ok(vec![whole])
     }
 
-    /// Labels and tokenizes a rendering; `turns` are the messages to train.
+    /// Labels and tokenizes a rendering; `turns` are the messages to train, `last` the last one of
+    /// the sample that they are part of.
     pub(super) fn sample(
         &mut self,
         conversation: &Conversation,
         labelled: Labelled,
         turns: &[u32],
+        last: Option<u32>,
     ) -> Result<Prepared, Failure> {
-        let spans = self.recipe.policy.apply(conversation, &labelled, turns)?;
+        let policy = &self.recipe.policy;
+        let spans = policy.apply(conversation, &labelled, turns, last)?;
         let rendered = &labelled.rendered;
         let control = &self.recipe.control;
         let proven = labelled.turns.iter().flatten();

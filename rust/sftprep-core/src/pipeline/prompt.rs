@@ -36,7 +36,7 @@ impl Worker<'_> {
             },
         };
         let labelled = self.render_to(&before, true)?;
-        let spans = self.recipe.policy.apply(&before, &labelled, &[])?;
+        let spans = self.recipe.policy.apply(&before, &labelled, &[], None)?;
         let (rendered, control) = (&labelled.rendered, &self.recipe.control);
         self.encode(&rendered.text, &[], |found| {
             control.accepts(found, rendered, &spans)

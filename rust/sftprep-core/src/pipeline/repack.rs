@@ -3,7 +3,8 @@
 //! plan, write and commit as if they had just been tokenized.
 //!
 //! The result is, byte for byte, what packing the inputs with these options would have given,
-//! wherever the source lost nothing and cut nothing. Where it did, the run refuses.
+//! wherever the source lost nothing and cut nothing. Where it did, the run refuses. It also refuses
+//! conversations of which other windows would be made: those are rendered, from the inputs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use super::prepare::Prepared;
 use super::report::{PackReport, Timer};
 use super::rows::RowSink;
 use super::tasks::TaskEnd;
+use super::windows::{Window, raw_windows};
 use super::work::{PartRecord, SourceFormat, TaskFiles};
 use super::{MappedRows, facts, write};
 use crate::config::{Overlong, PackConfig, StopPolicy, Strategy, TrainOn};
@@ -213,19 +215,21 @@ impl Source<'_> {
                 place,
                 encoded,
                 cut,
+                in_parts,
                 left_out,
             } = row;
             let mut lose = |why: &'static str| {
                 let input = &self.reader.manifest().inputs[place.source as usize].name;
                 lost.add(why, || format!("{input}:{}", place.line));
             };
-            if cut > 0 || self.drops_more(left_out.as_ref()) {
+            if in_parts && self.cuts_anew() || self.drops_more(left_out.as_ref()) {
                 lose(LOST_TOKENS);
             }
             let result = match left_out {
                 None => {
-                    let examples = examples(&documents, place)?;
-                    self.labelled(examples, lose).map(samples)
+                    let examples = examples(&documents, place, &mut lose)?;
+                    let examples = self.labelled(examples, &mut lose);
+                    examples.map(|it| self.samples(it, in_parts.then_some(cut), lose))
                 }
                 Some((true, reject)) => {
                     if self
@@ -294,8 +298,41 @@ impl Source<'_> {
     /// Whether rows that the source dropped for their length would be dropped again.
     fn would_keep(&self) -> bool {
         let (old, new) = (&self.old.pack, &self.config.pack);
-        let splits = matches!(new.strategy, Strategy::BfdSplit | Strategy::Wrapped);
-        new.max_len > old.max_len || splits || new.overlong != old.overlong
+        new.max_len > old.max_len || new.splits() || new.overlong != old.overlong
+    }
+
+    /// Whether rows that were packed in parts would be cut in other places.
+    fn cuts_anew(&self) -> bool {
+        let (old, new) = (&self.old.pack, &self.config.pack);
+        let elsewhere = new.max_len != old.max_len || new.splits() || new.overlong != old.overlong;
+        elsewhere || self.remask.is_some()
+    }
+
+    /// The documents of a row as if they had just been tokenized. `cut` is what was cut off, if the
+    /// row is there in parts.
+    fn samples(
+        &self,
+        examples: Vec<Example>,
+        cut: Option<u64>,
+        mut lose: impl FnMut(&'static str),
+    ) -> Vec<Prepared> {
+        let packing = &self.config.pack;
+        let sample = |(part, example)| Prepared {
+            example,
+            window: cut.map(|cut| {
+                Box::new(Window {
+                    cut: if part == 0 { cut } else { 0 },
+                    ..Window::default()
+                })
+            }),
+            ..Prepared::default()
+        };
+        let samples = raw_windows((0..).zip(examples).map(sample).collect(), packing);
+        let too_long = |it: &Prepared| it.example.input_ids.len() > packing.max_len as usize;
+        if packing.windows() && samples.iter().any(too_long) {
+            lose("windows of a conversation are rendered, which takes the inputs");
+        }
+        samples
     }
 
     /// The reason of a drop in the words of the new options.
@@ -309,25 +346,25 @@ impl Source<'_> {
 }
 
 /// The documents of an input row.
-fn examples(documents: &PastDocuments<'_>, place: RowPlace) -> Result<Vec<Example>> {
+fn examples(
+    documents: &PastDocuments<'_>,
+    place: RowPlace,
+    lose: &mut impl FnMut(&'static str),
+) -> Result<Vec<Example>> {
     let examples = documents.of_row(place)?;
     if examples.is_empty() {
         let message = format!("no document of line {} is there", place.line);
         return Err(Error::new(Code::ShardCorrupt, message)
             .hint("run `sftprep verify`; fetch or pack the dataset again"));
     }
-    Ok(examples)
+    if (0..).zip(&examples).any(|(at, (part, _))| at != *part) {
+        lose(LOST_TOKENS);
+    }
+    Ok(examples.into_iter().map(|(_, example)| example).collect())
 }
 
-fn samples(examples: Vec<Example>) -> Vec<Prepared> {
-    let sample = |example| Prepared {
-        example,
-        ..Prepared::default()
-    };
-    examples.into_iter().map(sample).collect()
-}
-
-const LOST_TOKENS: &str = "the source lost tokens of them that these options would have kept";
+const LOST_TOKENS: &str = "the source lost tokens of them that these options would have kept, or \
+                           cut them elsewhere";
 
 /// Rows that packing the inputs anew may treat otherwise.
 #[derive(Default)]
@@ -441,6 +478,11 @@ fn as_before(mut report: PackReport, before: &PackReport) -> PackReport {
     report.boundary_list.clone_from(&before.boundary_list);
     report.expanded_rows = before.expanded_rows;
     report.expanded_samples = before.expanded_samples;
+    if before.windows > 0 {
+        report.window_rows = before.window_rows;
+        report.windows = before.windows;
+        report.repeated_tokens = before.repeated_tokens;
+    }
     report.dropped_fields.clone_from(&before.dropped_fields);
     report.turns_by_method.clone_from(&before.turns_by_method);
     for (new, old) in report.sources.iter_mut().zip(&before.sources) {

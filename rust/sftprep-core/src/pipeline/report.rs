@@ -103,6 +103,12 @@ pub struct PackReport {
     pub expanded_rows: u64,
     /// Samples that they became.
     pub expanded_samples: u64,
+    /// Rows with a sample longer than a sequence, of which windows were made.
+    pub window_rows: u64,
+    /// Those windows.
+    pub windows: u64,
+    /// Tokens at their beginnings that an earlier window of the sample has too; never trained.
+    pub repeated_tokens: u64,
     /// Trained turns of which the template left out a field, by field.
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns by how their start was proven.
@@ -147,6 +153,9 @@ impl PackReport {
             straddling_tokens,
             expanded_rows,
             expanded_samples,
+            window_rows,
+            windows,
+            repeated_tokens,
             dropped_fields,
             turns_by_method,
             boundary_rows,
@@ -193,6 +202,9 @@ impl PackReport {
             straddling_tokens,
             expanded_rows,
             expanded_samples,
+            window_rows,
+            windows,
+            repeated_tokens,
             dropped_fields,
             turns_by_method,
             boundary_rows,

@@ -12,7 +12,7 @@ use super::prepare::Prepared;
 use super::recipe::Recipe;
 use super::tasks::TaskEnd;
 use super::work::{TaskFiles, TaskRecord};
-use crate::config::{Overlong, PackConfig, PackingConfig, Strategy};
+use crate::config::{Overlong, PackConfig, PackingConfig};
 use crate::error::{Code, Error, Reject, Result};
 use crate::faults;
 use crate::format::{AlpacaInput, Format, FormatOptions, Parser};
@@ -62,6 +62,12 @@ pub(crate) struct Counts {
     pub expanded_rows: u64,
     /// Samples that they became.
     pub expanded_samples: u64,
+    /// Rows with a sample that became windows.
+    pub window_rows: u64,
+    /// Those windows.
+    pub windows: u64,
+    /// Tokens at their beginnings that an earlier window of the sample has too.
+    pub repeated_tokens: u64,
     /// Trained turns of which the template left out a field, by field.
     pub dropped_fields: BTreeMap<String, u64>,
     /// Trained turns that the template ends without a stop token.
@@ -111,6 +117,9 @@ impl Counts {
         self.spans += other.spans;
         self.expanded_rows += other.expanded_rows;
         self.expanded_samples += other.expanded_samples;
+        self.window_rows += other.window_rows;
+        self.windows += other.windows;
+        self.repeated_tokens += other.repeated_tokens;
         self.turns_without_stop += other.turns_without_stop;
         for (mine, theirs) in [
             (&mut self.dropped_fields, &other.dropped_fields),
@@ -124,7 +133,8 @@ impl Counts {
 
     /// Counts a row's samples.
     fn add(&mut self, place: RowPlace, samples: &[Prepared]) {
-        let turns = samples.iter().flat_map(|it| it.boundaries.iter().copied());
+        let leading = samples.iter().filter(|it| it.leads());
+        let turns = leading.flat_map(|it| it.boundaries.iter().copied());
         let turns: Vec<u32> = turns.collect();
         if !turns.is_empty() {
             self.boundary_rows += 1;
@@ -139,10 +149,17 @@ impl Counts {
         }
         self.control_text_rows += u64::from(samples.iter().any(|it| it.control_text));
         if samples.iter().any(|it| it.turn.is_some()) {
+            let mut turns: Vec<Option<u32>> = samples.iter().map(|it| it.turn).collect();
+            turns.dedup();
             self.expanded_rows += 1;
-            self.expanded_samples += samples.len() as u64;
+            self.expanded_samples += turns.len() as u64;
         }
-        for sample in samples {
+        let windows = || samples.iter().filter_map(|it| it.window.as_deref());
+        let windows = || windows().filter(|window| window.failed.is_none());
+        self.window_rows += u64::from(windows().next().is_some());
+        self.windows += windows().count() as u64;
+        self.repeated_tokens += windows().map(|it| u64::from(it.repeated)).sum::<u64>();
+        for sample in samples.iter().filter(|it| it.leads()) {
             self.turns_without_stop += u64::from(sample.without_stop);
             for field in &sample.dropped {
                 *self.dropped_fields.entry(field.clone()).or_default() += 1;
@@ -354,7 +371,10 @@ impl<'a> RowSink<'a> {
     /// Puts the documents of a row into the segment, or says why not.
     fn pack(&mut self, place: RowPlace, samples: Vec<Prepared>) -> Result<(u64, LoggedOutcome)> {
         let length = |sample: &Prepared| sample.example.input_ids.len() as u64;
-        let encoded: u64 = samples.iter().map(length).sum();
+        let windows = || samples.iter().filter_map(|it| it.window.as_deref());
+        let cut: u64 = windows().map(|window| window.cut).sum();
+        let cuts = windows().next().is_some();
+        let encoded = cut + samples.iter().map(length).sum::<u64>();
         self.control.tokens.fetch_add(encoded, Relaxed);
         let Some(open) = &mut self.open else {
             return Err(Error::new(Code::RunInternal, "a row outside of a task"));
@@ -375,12 +395,13 @@ impl<'a> RowSink<'a> {
                     return Err(Error::new(Code::PackOverlong, reject.detail)
                         .at_path(&self.files[place.source as usize].path)
                         .at_line(self.line_of(place))
-                        .hint("raise --max-len, or choose --overlong drop or truncate"));
+                        .hint("raise --max-len, or choose another --overlong"));
                 }
                 Fitted::Left(reject) => too_long = Some(reject),
             }
         }
-        let cut = (tokens < encoded).then_some((Code::PackOverlong, encoded - tokens));
+        let cuts = cuts || tokens < encoded;
+        let cut = cuts.then_some((Code::PackOverlong, encoded - tokens));
         let outcome = match too_long {
             Some(reject) if documents.is_empty() => {
                 self.control.dropped.fetch_add(1, Relaxed);
@@ -438,11 +459,14 @@ enum Fitted {
 fn fit(packing: &PackingConfig, mut prepared: Prepared) -> Fitted {
     let max_len = packing.max_len;
     let tokens = prepared.example.input_ids.len();
-    let splits = matches!(packing.strategy, Strategy::BfdSplit | Strategy::Wrapped);
-    if tokens <= max_len as usize || splits {
+    if tokens <= max_len as usize || packing.splits() {
         return Fitted::Whole(prepared);
     }
-    let too_long = format!("{tokens} tokens, more than max_len {max_len}");
+    let mut too_long = format!("{tokens} tokens, more than max_len {max_len}");
+    if let Some(failed) = prepared.window.as_deref().and_then(|it| it.failed.as_ref()) {
+        too_long = format!("{too_long}, and no window could be made: {failed}");
+        return Fitted::Left(Reject::new(Code::PackOverlong, too_long));
+    }
     if packing.overlong != Overlong::Truncate {
         return Fitted::Left(Reject::new(Code::PackOverlong, too_long));
     }

@@ -48,8 +48,15 @@ pub const FLAG_STRADDLES: u8 = 2;
 /// Bits of a span's flags: how its token lies to the spans of the text, by the order of [`BORDERS`].
 const BORDER_SHIFT: u8 = 2;
 
+/// Bit of a span's flags: its tokens stand in an earlier window of the sample too.
+pub const FLAG_REPEATED: u8 = 16;
+
+/// Bit of a span's flags: the last of a window that another one follows.
+pub const FLAG_CONTINUES: u8 = 32;
+
 /// All bits that flags may have.
-pub(super) const KNOWN_FLAGS: u8 = FLAG_TRAINED | FLAG_STRADDLES | 3 << BORDER_SHIFT;
+pub(super) const KNOWN_FLAGS: u8 =
+    FLAG_TRAINED | FLAG_STRADDLES | 3 << BORDER_SHIFT | FLAG_REPEATED | FLAG_CONTINUES;
 
 const BORDERS: [Border; 4] = [
     Border::Inside,
@@ -60,9 +67,12 @@ const BORDERS: [Border; 4] = [
 
 /// The flags of a span.
 pub(super) fn flags_of(span: &TokenSpan) -> u8 {
-    let trained = if span.trained { FLAG_TRAINED } else { 0 };
-    let straddles = if span.straddles { FLAG_STRADDLES } else { 0 };
-    trained | straddles | (span.border as u8) << BORDER_SHIFT
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    flag(span.trained, FLAG_TRAINED)
+        | flag(span.straddles, FLAG_STRADDLES)
+        | flag(span.repeated, FLAG_REPEATED)
+        | flag(span.continues, FLAG_CONTINUES)
+        | (span.border as u8) << BORDER_SHIFT
 }
 
 /// What the flags say of how a token lies to the spans of the text.

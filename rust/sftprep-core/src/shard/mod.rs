@@ -31,7 +31,9 @@ mod totals;
 mod verify;
 mod writer;
 
-pub use columns::{DATA_COLUMNS, FLAG_STRADDLES, FLAG_TRAINED, RowSums};
+pub use columns::{
+    DATA_COLUMNS, FLAG_CONTINUES, FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, RowSums,
+};
 pub use hashed::Digest;
 pub use huggingface::{INFO_NAME, STATE_NAME, write_huggingface_files};
 pub use ledger::{LEDGER_NAME, LedgerFiles, LedgerRow, LedgerWriter, Outcome, REJECTS_NAME};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::error::{Code, Error, Reject, Result};
 use crate::types::{Example, NO_MESSAGE, RowPlace, SpanKind, TokenSpan};
 
-use super::columns::{FLAG_STRADDLES, FLAG_TRAINED, border_of};
+use super::columns::{FLAG_CONTINUES, FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, border_of};
 use super::ledger::DECISIONS;
 use super::manifest::FileKind;
 use super::mapped::MappedFile;
@@ -25,6 +25,8 @@ pub struct PastRow {
     pub encoded: u64,
     /// Tokens that were cut off.
     pub cut: u64,
+    /// Whether it was packed in parts: as windows, or after something was cut off.
+    pub in_parts: bool,
     /// Why it was not packed: whether it was rejected, and the reason.
     pub left_out: Option<(bool, Reject)>,
 }
@@ -69,12 +71,14 @@ pub fn past_rows(
         let offset: &[u64] = mapped.buffer(batch, 2)?;
         let decision: &[i8] = mapped.buffer(batch, 3)?;
         let tokens: &[u64] = mapped.buffer(batch, 9)?;
+        let code: &[i8] = mapped.buffer(batch, 4)?;
         let cut: &[u64] = mapped.buffer(batch, 11)?;
         let lengths = [
             source.len(),
             line.len(),
             offset.len(),
             decision.len(),
+            code.len(),
             tokens.len(),
             cut.len(),
         ];
@@ -98,6 +102,7 @@ pub fn past_rows(
                 },
                 encoded: tokens[row],
                 cut: cut[row],
+                in_parts: decision[row] == 0 && code[row] != 0,
                 left_out,
             })?;
         }
@@ -179,18 +184,20 @@ impl<'a> PastDocuments<'a> {
         Ok(Self { reader, documents })
     }
 
-    /// The documents of an input row, in order, as they were before they were packed.
+    /// The documents of an input row, in order, as they were before they were packed, each with its
+    /// number in the row.
     ///
     /// # Errors
     /// `shard.corrupt`.
-    pub fn of_row(&self, place: RowPlace) -> Result<Vec<Example>> {
+    pub fn of_row(&self, place: RowPlace) -> Result<Vec<(u32, Example)>> {
         let key = |it: &PastDocument| (i64::from(it.source), it.line);
         let wanted = (i64::from(place.source), place.line as i64);
         let first = self.documents.partition_point(|it| key(it) < wanted);
         let own = self.documents[first..]
             .iter()
             .take_while(|it| key(it) == wanted);
-        own.map(|document| self.example(document)).collect()
+        own.map(|document| Ok((document.part.unsigned_abs(), self.example(document)?)))
+            .collect()
     }
 
     fn example(&self, document: &PastDocument) -> Result<Example> {
@@ -216,6 +223,8 @@ impl<'a> PastDocuments<'a> {
                     trained: flags & FLAG_TRAINED != 0,
                     straddles: flags & FLAG_STRADDLES != 0,
                     border: border_of(flags),
+                    repeated: flags & FLAG_REPEATED != 0,
+                    continues: flags & FLAG_CONTINUES != 0,
                     weight: spans.span_weight.get(at).copied().unwrap_or(1.0),
                 })
             })();

@@ -89,7 +89,7 @@ pub struct SpansView<'a> {
     pub span_kind: &'a [u8],
     /// Message of the conversation, -1 for none.
     pub span_message: &'a [i32],
-    /// `FLAG_TRAINED` and `FLAG_STRADDLES`.
+    /// `FLAG_TRAINED`, `FLAG_STRADDLES`, `FLAG_REPEATED` and `FLAG_CONTINUES`.
     pub span_flags: &'a [u8],
     /// Loss weight.
     pub span_weight: &'a [f32],

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Code, Error, Result};
 use crate::types::{Piece, RowPlace, SourceId, SpanKind, TokenSpan};
 
-use super::columns::{FLAG_STRADDLES, FLAG_TRAINED, border_of};
+use super::columns::{FLAG_CONTINUES, FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, border_of};
 
 const HEADER_WORDS: usize = 8;
 const SPAN_WORDS: usize = 4;
@@ -323,6 +323,8 @@ impl Source<'_> {
                 trained: flags & FLAG_TRAINED != 0,
                 straddles: flags & FLAG_STRADDLES != 0,
                 border: border_of(flags),
+                repeated: flags & FLAG_REPEATED != 0,
+                continues: flags & FLAG_CONTINUES != 0,
                 weight: f32::from_bits(weight),
             });
         }

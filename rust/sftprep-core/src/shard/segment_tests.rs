@@ -40,7 +40,8 @@ proptest! {
             // Token by token, the piece's spans say what the document's spans say.
             let says = |spans: &[TokenSpan], token: u32| {
                 let span = spans[spans.partition_point(|span| span.end <= token)];
-                (span.kind, span.message, span.trained, span.straddles, span.weight.to_bits())
+                let flags = [span.trained, span.straddles, span.repeated, span.continues];
+                (span.kind, span.message, flags, span.weight.to_bits())
             };
             for token in range {
                 let token = token as u32;

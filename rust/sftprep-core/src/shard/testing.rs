@@ -39,6 +39,8 @@ pub(crate) fn example(n: u32, mut seed: u64) -> Example {
             trained,
             straddles,
             border: Border::Inside,
+            repeated: !trained && random(state).is_multiple_of(7),
+            continues: random(state).is_multiple_of(11),
             weight,
         });
     }

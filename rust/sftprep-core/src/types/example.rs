@@ -99,6 +99,10 @@ pub struct TokenSpan {
     pub straddles: bool,
     /// How it lies to the spans of the text; a token that leaves its span is a run of its own.
     pub border: Border,
+    /// Whether they stand in an earlier window of the same sample too (never trained then).
+    pub repeated: bool,
+    /// Whether this is the last span of a window, and another window of the sample follows.
+    pub continues: bool,
     /// Loss weight (1 unless the row says otherwise).
     pub weight: f32,
 }
@@ -168,6 +172,8 @@ mod tests {
             trained,
             straddles: false,
             border: Border::Inside,
+            repeated: false,
+            continues: false,
             weight: 1.0,
         }
     }

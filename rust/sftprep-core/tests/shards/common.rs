@@ -47,6 +47,8 @@ pub(crate) fn example(n: u32, mut seed: u64) -> Example {
             trained,
             straddles,
             border: Border::Inside,
+            repeated: false,
+            continues: false,
             weight,
         });
     }
