@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -82,6 +83,8 @@ def pack(
     progress: Callable[[Progress], object] | bool | None = None,
     task: tuple[int, int] | None = None,
     stage: PathLike | None = None,
+    ray: bool | str = False,
+    ray_parts: int = 0,
     **options: Unpack[PackOptions],
 ) -> PackReport:
     """Packs files of conversations into labelled, memory-mappable shards.
@@ -102,6 +105,9 @@ def pack(
             are done, by whichever processes, :func:`go_on` does the other phases.
         stage: Folder for copies of what is in object stores, to go on with after a failure; by
             default a temporary one.
+        ray: Distribute the run: the address of a Ray cluster, or ``True`` for the one of
+            ``RAY_ADDRESS``, or else one on this machine. All nodes have to share the file system.
+        ray_parts: Parts of a distributed run; by default twice the CPUs of the cluster.
         **options: Every other option, named as in :class:`PackOptions`.
 
     Returns:
@@ -126,10 +132,12 @@ def pack(
     flags = nest({key: value for key, value in given.items() if value is not None})
     resolved = merge(_base(config), flags)
     phase = "all" if task is None else "map"
+    address = ray if isinstance(ray, str) else "" if ray else None
+    where: dict[str, Any] = {"stage": stage, "ray": address, "ray_parts": ray_parts}
     if callable(progress):
-        return run(resolved, progress, phase, task, stage)
+        return run(resolved, progress, phase, task, **where)
     with choose(quiet=not progress) as display:
-        return run(resolved, display.update, phase, task, stage)
+        return run(resolved, display.update, phase, task, **where)
 
 
 def go_on(
@@ -166,7 +174,10 @@ def run(
     on_progress: Callable[[Progress], object],
     phase: str = "all",
     task: tuple[int, int] | None = None,
+    *,
     stage: PathLike | None = None,
+    ray: str | None = None,
+    ray_parts: int = 0,
 ) -> PackReport:
     """Runs a job to its end; a keyboard interrupt cancels it and is raised again.
 
@@ -176,6 +187,8 @@ def run(
         phase: ``all``, or one of ``map``, ``plan``, ``write`` and ``commit``.
         task: Which part (from 1) of how many.
         stage: Folder for copies of what is in object stores.
+        ray: Address of a Ray cluster to run on, empty for the default; ``None`` runs here.
+        ray_parts: Parts of a run on a cluster.
 
     Raises:
         SftprepError: as :func:`pack`.
@@ -187,7 +200,15 @@ def run(
             raise ConfigError(
                 "parts of a run meet in a local folder", field="task", hint="copy the inputs there"
             )
-        return cloud_stage.run(config, lambda local: run(local, on_progress), stage)
+        again = partial(run, on_progress=on_progress, ray=ray, ray_parts=ray_parts)
+        return cloud_stage.run(config, again, stage)
+    if ray is not None:
+        from sftprep import ray_run
+
+        if phase != "all":
+            raise ConfigError("Ray divides a run by itself", field="task", hint="leave out --task")
+        options = ray_run.RayOptions(address=ray, parts=ray_parts)
+        return ray_run.run(config, on_progress, options)
     name = config.template.tokenizer
     local = hub.resolve(name) if name else name
     if local != name:

@@ -26,6 +26,7 @@ examples:
   sftprep pack chat.jsonl --tokenizer model/ --out packs/ --dry-run --limit 1000
   sftprep pack big/ --tokenizer model/ --out packs/ --resume
   sftprep pack s3://bucket/chat/ --tokenizer model/ --out s3://bucket/packs
+  sftprep pack big/ --tokenizer model/ --out packs/ --ray=auto
   sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
 
@@ -131,6 +132,20 @@ def _add_run(group: argparse._ActionsContainer) -> None:
         help="bytes of input that are done or lost together (default: 64MiB, more for large jobs)",
     )
     group.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on a Ray cluster whose nodes share the file system (needs the extra 'ray'); "
+        "without an address, on that of RAY_ADDRESS or on this machine",
+    )
+    group.add_argument(
+        "--ray-parts",
+        type=types.whole,
+        metavar="N",
+        help="with --ray: parts of each phase (default: twice the cluster's CPUs)",
+    )
+    group.add_argument(
         "--stage",
         metavar="DIR",
         help="keep local copies of what is in object stores here, to --resume with (default: a "
@@ -155,7 +170,12 @@ def run(options: argparse.Namespace) -> int:
     task = getattr(options, "task", None)
     with choose(quiet=getattr(options, "quiet", False), log_json=log_json) as display:
         phase = "all" if task is None else "map"
-        report = run_job(config, display.update, phase, task, getattr(options, "stage", None))
+        where = {
+            name: getattr(options, name)
+            for name in ("stage", "ray", "ray_parts")
+            if hasattr(options, name)
+        }
+        report = run_job(config, display.update, phase, task, **where)
     if log_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False))
     elif task is not None:
