@@ -208,7 +208,7 @@ def run(
         if phase != "all":
             raise ConfigError("Ray divides a run by itself", field="task", hint="leave out --task")
         options = ray_run.RayOptions(address=ray, parts=ray_parts)
-        return ray_run.run(config, on_progress, options)
+        return ray_run.run(config, on_progress, options, run_part)
     name = config.template.tokenizer
     local = hub.resolve(name) if name else name
     if local != name:
@@ -217,6 +217,25 @@ def run(
     if not 1 <= number <= of:
         raise ConfigError(f"there is no part {number} of {of}", field="task")
     return follow(_core.PackJob(config.to_json(), phase, number - 1, of), config, on_progress)
+
+
+def run_part(config: str, phase: str, number: int, of: int) -> PackReport:
+    """Does part ``number`` (from 1) of ``of`` of a phase, on a worker of a cluster.
+
+    Args:
+        config: The options of the whole run, as JSON.
+        phase: ``map``, ``plan``, ``write`` or ``commit``.
+        number: Which part.
+        of: How many there are.
+
+    Raises:
+        SftprepError: as :func:`pack`.
+    """
+    resolved = PackConfig.from_dict(json.loads(config))
+    if phase != "map":  # the rest is known from there
+        output = resolved.output
+        resolved = PackConfig(output=OutputConfig(dir=output.dir, threads=output.threads))
+    return run(resolved, lambda _: None, phase, (number, of))
 
 
 def follow(

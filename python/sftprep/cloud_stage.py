@@ -111,10 +111,10 @@ def _find(place: cloud.Place) -> list[tuple[cloud.Place, Any]]:
     What the prefix or pattern of a local path would leave out as well is left out later, by what
     resolves those; here it is only not fetched where that is plain.
     """
+    store = cloud.open_store(place)  # says so where obstore is not installed
     import obstore
     from obstore.exceptions import NotFoundError
 
-    store = cloud.open_store(place)
     wild = _WILD.search(place.key)
     with cloud.refusals(SourceError, "source.unreadable", str(place)):
         if not wild and place.key:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sftprep.config import PackConfig, merge
+from sftprep.config import merge
 from sftprep.errors import ConfigError, RunError, SftprepError
 from sftprep.progress import Progress
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sftprep.api import PackReport
+    from sftprep.config import PackConfig
+
+    Part = Callable[[str, str, int, int], PackReport]
 
 _RETRIES = 20
 _PARTS_PER_CPU = 2
@@ -46,7 +49,10 @@ class RayOptions:
 
 
 def run(
-    config: PackConfig, on_progress: Callable[[Progress], object], options: RayOptions
+    config: PackConfig,
+    on_progress: Callable[[Progress], object],
+    options: RayOptions,
+    do: Part,
 ) -> PackReport:
     """Runs a job on a cluster.
 
@@ -55,6 +61,8 @@ def run(
             asked of Ray.
         on_progress: Called when a phase begins and when a part of one is done.
         options: Where and how finely.
+        do: Does a part of a phase, given the options as JSON, the phase, and which part of how
+            many. Workers import it.
 
     Raises:
         ConfigError: if Ray is missing or not reached, or an option cannot be shared.
@@ -66,7 +74,7 @@ def run(
     local = merge(config, {"output": {"threads": threads}})
     with _cluster(options.address) as ray:
         parts = options.parts or _PARTS_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        work = _Work(ray, local, threads, on_progress)
+        work = _Work(ray, local, do, on_progress)
         started = time.monotonic()
         seconds: dict[str, float] = {}
         report = None
@@ -135,12 +143,14 @@ class _Work:
         self,
         ray: Any,  # noqa: ANN401 - loaded late
         config: PackConfig,
-        threads: int,
+        do: Part,
         on_progress: Callable[[Progress], object],
     ) -> None:
         self._ray = ray
         self._config = config
+        self._do = do
         self._on_progress = on_progress
+        threads = config.output.threads
         self._part = ray.remote(num_cpus=threads, max_retries=_RETRIES)(sftprep_part)
 
     def phase(self, phase: str, of: int) -> PackReport:
@@ -148,7 +158,8 @@ class _Work:
         self._on_progress(Progress(stage="map" if phase == "map" else "write"))
         text, folder = self._config.to_json(), os.getcwd()  # noqa: PTH109 - as it was typed
         waiting = [
-            self._part.remote(text, folder, phase, number, of) for number in range(1, of + 1)
+            self._part.remote(self._do, text, folder, phase, number, of)
+            for number in range(1, of + 1)
         ]
         report: PackReport | None = None
         try:
@@ -185,15 +196,10 @@ class _Work:
             self._ray.wait(waiting, num_returns=len(waiting), timeout=_CANCEL_SECONDS)
 
 
-def sftprep_part(
-    config: str, folder: str, phase: str, number: int, of: int
+def sftprep_part(  # its name is that of the process
+    do: Part, config: str, folder: str, phase: str, number: int, of: int
 ) -> PackReport | SftprepError:
     """Does one part of one phase on a worker; errors are results, so that they keep their place."""
-    import json
-
-    from sftprep.api import go_on
-    from sftprep.api import run as run_here
-
     try:
         os.chdir(folder)
     except OSError as error:
@@ -201,15 +207,10 @@ def sftprep_part(
             f"a worker has no folder {folder}: {error.strerror}",
             hint="the nodes of a cluster have to share a file system",
         )
-    resolved = PackConfig.from_dict(json.loads(config))
     begun = time.monotonic()
     while True:
         try:
-            if phase == "map":
-                return run_here(resolved, lambda _: None, "map", (number, of))
-            task = (number, of) if phase == "write" else None
-            threads = resolved.output.threads
-            return go_on(resolved.output.dir, phase, task=task, threads=threads)  # type: ignore[arg-type]
+            return do(config, phase, number, of)
         except SftprepError as error:
             if error.code != "output.locked" or time.monotonic() - begun > _LOCK_SECONDS:
                 return error

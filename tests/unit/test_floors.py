@@ -14,7 +14,7 @@ FLOORS = (
     {"_core"},
     {"config", "columns", "hub", "permutation", "progress", "totals"},
     {"cloud", "dataset", "models", "runlog", "source_check", "export_megatron"},
-    {"cloud_stage"},
+    {"cloud_stage", "ray_run"},
     {"api", "add_tokens", "doctor", "export", "inspect", "quality", "train"},
     {"again", "page"},
     {"cli"},
