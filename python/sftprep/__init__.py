@@ -53,10 +53,12 @@ if TYPE_CHECKING:
     )
     from sftprep.progress import Progress
     from sftprep.quality import StageReport, decontaminate, dedup
+    from sftprep.quality.check import CheckReport, check
 
 __all__ = [
     "IGNORE_INDEX",
     "ChatTemplate",
+    "CheckReport",
     "ConfigError",
     "EncodedRow",
     "Encoder",
@@ -87,6 +89,7 @@ __all__ = [
     "TracedText",
     "TrainError",
     "__version__",
+    "check",
     "decontaminate",
     "dedup",
     "go_on",
@@ -121,7 +124,9 @@ _HOME = {
     "repack": "sftprep.again",
     "PackConfig": "sftprep.config",
     "Progress": "sftprep.progress",
+    "CheckReport": "sftprep.quality.check",
     "StageReport": "sftprep.quality",
+    "check": "sftprep.quality.check",
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",

@@ -24,6 +24,7 @@ __all__ = [
     "_provoke",
     "audit",
     "builtin_template",
+    "check",
     "check_config",
     "check_template",
     "codes",
@@ -469,6 +470,17 @@ def check_template(template: str, config: str) -> str:
     Raises:
         TemplateError: if it is missing or does not compile.
         TokenizerError: if the tokenizer does not load.
+    """
+
+def check(config: str) -> str:
+    """Looks at rows in six dimensions under options given as JSON; returns the report as JSON.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        TokenizerError: if the tokenizer does not load.
+        TemplateError: if the chat template is missing or does not compile.
+        OutputError: if the findings cannot be written.
     """
 
 def dedup(config: str) -> str:

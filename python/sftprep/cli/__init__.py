@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sftprep.cli import (
     add_tokens,
     audit,
+    check,
     check_template,
     commit,
     decontaminate,
@@ -65,6 +66,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "stats": stats,
     "render": render,
     "check-template": check_template,
+    "check": check,
     "dedup": dedup,
     "decontaminate": decontaminate,
     "add-tokens": add_tokens,
@@ -87,8 +89,9 @@ examples:
 
 EXIT_CODES = """\
 exit codes:
-  0 done    1 too many rejected rows, nothing packed, or training failed    2 usage    3 input
-  4 output    5 integrity    6 internal    130 interrupted    141 closed pipe    143 terminated
+  0 done    1 too many rejected rows, nothing packed, a policy or training failed    2 usage
+  3 input    4 output    5 integrity    6 internal    130 interrupted    141 closed pipe
+  143 terminated
 """
 
 INTERRUPTED, CLOSED_PIPE, TERMINATED = 130, 141, 143

@@ -12,35 +12,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 from sftprep import _core
 from sftprep.config import Format
-
-PathLike = str | os.PathLike[str]
-Inputs = PathLike | Iterable[PathLike] | Mapping[str, PathLike]
+from sftprep.quality.options import Inputs, PathLike, RowOptions, paths, source_of
 
 Field = Literal["all", "prompt", "answer"]
 Keep = Literal["longest", "first"]
 Method = Literal["auto", "exact", "sketch"]
 
-_SOURCE = ("format", "map", "role", "limit", "max_reject_rate")
 _SHOWN_TEXT = 100
 _SHOWN_EXAMPLES = 2
-
-
-class RowOptions(TypedDict, total=False):
-    """How a stage reads rows; ``sftprep dedup --help`` explains."""
-
-    format: Format
-    map: dict[str, str]
-    role: dict[str, str]
-    limit: int
-    max_reject_rate: float
-    threads: int
-    overwrite: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +166,7 @@ def decontaminate(
         RejectBudgetExceeded: if too many rows are no JSON objects.
     """
     config = _config(inputs, out, dry_run, options)
-    config |= {"against": _paths(against), "against_field": against_field}
+    config |= {"against": paths(against), "against_field": against_field}
     config |= {"against_format": against_format, "against_map": dict(against_map or {})}
     config |= {"containment": containment, "ngram": ngram, "common": common, "field": field}
     return StageReport.from_json(_core.decontaminate(json.dumps(config)))
@@ -190,23 +175,9 @@ def decontaminate(
 def _config(
     inputs: Inputs, out: PathLike | None, dry_run: bool, options: RowOptions
 ) -> dict[str, Any]:
-    rest: dict[str, Any] = dict(options)
-    source = {key: rest.pop(key) for key in _SOURCE if key in rest}
+    source, rest = source_of(inputs, options)
     path = None if out is None else os.fspath(out)
-    return {
-        "source": {"inputs": _paths(inputs), **source},
-        "out": path,
-        "dry_run": dry_run,
-        **rest,
-    }
-
-
-def _paths(inputs: Inputs) -> list[str]:
-    if isinstance(inputs, Mapping):
-        return [f"{name}={os.fspath(path)}" for name, path in inputs.items()]
-    if isinstance(inputs, str | os.PathLike):
-        return [os.fspath(inputs)]
-    return [os.fspath(path) for path in inputs]
+    return {"source": source, "out": path, "dry_run": dry_run, **rest}
 
 
 def summary(report: StageReport) -> list[str]:

@@ -43,7 +43,7 @@ mod _core {
     use crate::plan::{PackPlan, plan_packs};
 
     #[pymodule_export]
-    use crate::quality::{decontaminate, dedup};
+    use crate::quality::{check, decontaminate, dedup, ledger_row};
 
     #[pymodule_export]
     use crate::rows::{InputRow, RowReader};

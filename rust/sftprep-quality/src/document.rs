@@ -45,6 +45,23 @@ impl Shingler {
     }
 }
 
+impl Shingler {
+    /// A document without n-grams: enough to tell whether two texts are equal.
+    pub fn equality(text: &str) -> Document {
+        Document {
+            content: xxh3_128(text.as_bytes()),
+            normal: normal_hash(text, &mut Vec::new()),
+            bytes: text.len() as u64,
+            shingles: Vec::new(),
+        }
+    }
+}
+
+/// Calls `each` with the hash of every run of `n` words; a shorter text is one run.
+pub fn ngram_hashes(words: &[Word], n: usize, mut each: impl FnMut(u64)) {
+    ngrams(words, n, |hash, _| each(hash));
+}
+
 /// Calls `each` with the hash of every run of `n` words and the index of its first word; a shorter
 /// text is one run.
 pub(crate) fn ngrams(words: &[Word], n: usize, mut each: impl FnMut(u64, usize)) {

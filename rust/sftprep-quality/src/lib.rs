@@ -3,7 +3,8 @@
 //! Stand-alone: texts in, decisions out. [`Shingler`] makes a [`Document`] of a text; [`dedup()`]
 //! says which documents go and because of which other one; [`SketchedDedup`] does so where the
 //! documents do not fit into memory. [`similar_pairs`] is the join below both. [`TestItems`] finds
-//! items of test sets in documents, with the places where they are.
+//! items of test sets in documents, with the places where they are. [`signs`] are what a single
+//! text shows of itself.
 //!
 //! ```
 //! use sftprep_quality::{DedupRules, Fate, Shingler, dedup};
@@ -21,11 +22,12 @@ mod dedup;
 mod document;
 mod join;
 mod minhash;
+pub mod signs;
 mod words;
 
 pub use decontaminate::{Leak, LeakRules, TestItems};
 pub use dedup::{Candidates, DedupRules, Fate, Keep, Likeness, SketchedDedup, dedup};
-pub use document::{Document, SHINGLE_WORDS, Shingler, jaccard};
+pub use document::{Document, SHINGLE_WORDS, Shingler, jaccard, ngram_hashes};
 pub use join::{CommonNgrams, Frequencies, SimilarityIndex, similar_pairs, similarity};
 pub use minhash::MinHash;
 pub use words::{Word, words};

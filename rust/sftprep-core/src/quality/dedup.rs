@@ -107,7 +107,7 @@ impl DedupConfig {
         Ok(config)
     }
 
-    fn rules(&self) -> DedupRules {
+    pub(super) fn rules(&self) -> DedupRules {
         DedupRules {
             near: (!self.exact_only).then_some(self.threshold),
             keep: match self.keep {
@@ -242,13 +242,13 @@ impl Scratch {
 }
 
 /// Documents, or what is kept of them.
-enum Store {
+pub(super) enum Store {
     Held(Vec<Document>, usize),
     Sketched(SketchedDedup),
 }
 
 impl Store {
-    fn new(config: &DedupConfig) -> Self {
+    pub(super) fn new(config: &DedupConfig) -> Self {
         if config.method == Method::Sketch && !config.exact_only {
             Self::Sketched(SketchedDedup::new(config.rules()))
         } else {
@@ -260,7 +260,7 @@ impl Store {
         }
     }
 
-    fn push(&mut self, document: Document) {
+    pub(super) fn push(&mut self, document: Document) {
         match self {
             Self::Held(documents, left) => {
                 *left = left.saturating_sub(document.shingles.len());
@@ -271,7 +271,7 @@ impl Store {
     }
 
     /// Gives n-grams up for signatures once there are too many.
-    fn shrink(&mut self, rules: DedupRules) {
+    pub(super) fn shrink(&mut self, rules: DedupRules) {
         if let Self::Held(documents, 0) = self {
             let mut sketched = SketchedDedup::new(rules);
             for document in documents.drain(..) {
@@ -281,7 +281,7 @@ impl Store {
         }
     }
 
-    fn decide(
+    pub(super) fn decide(
         self,
         inputs: &mut Inputs,
         config: &DedupConfig,

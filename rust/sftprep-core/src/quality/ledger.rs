@@ -23,11 +23,17 @@ const BATCH_ROWS: usize = 1 << 16;
 const DECISIONS: [&str; 3] = ["kept", "dropped", "rejected"];
 
 /// Writes the ledger of `rows`; `names` are those of the inputs and of what they are compared
-/// with, `stage` is the stage's name.
-pub(super) fn write(path: &Path, stage: &str, names: &[String], rows: &[Row]) -> Result<()> {
+/// with, `stage` is the stage's name, `inputs` are the names of what was read with their paths.
+pub(super) fn write(
+    path: &Path,
+    stage: &str,
+    names: &[String],
+    inputs: &[(String, String)],
+    rows: &[Row],
+) -> Result<()> {
     let failed = |error: ArrowError| Error::new(Code::OutputIo, error.to_string()).at_path(path);
     let file = File::create(path).map_err(|error| Error::io(Code::OutputIo, path, &error))?;
-    let schema = Arc::new(schema(stage));
+    let schema = Arc::new(schema(stage, inputs)?);
     let mut writer = FileWriter::try_new(BufWriter::new(file), &schema).map_err(failed)?;
     let words = |words: &[&str]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
@@ -62,7 +68,7 @@ struct Dictionaries {
     stages: ArrayRef,
 }
 
-fn schema(stage: &str) -> Schema {
+fn schema(stage: &str, inputs: &[(String, String)]) -> Result<Schema> {
     let small = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let names = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let columns = [
@@ -80,13 +86,16 @@ fn schema(stage: &str) -> Schema {
         ("score", DataType::Float64),
     ];
     let field = |(name, kind)| Arc::new(Field::new(name, kind, true));
+    let inputs = serde_json::to_string(inputs)
+        .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
     let metadata = [
         ("sftprep.stage", stage),
+        ("sftprep.inputs", &inputs),
         ("sftprep.version", env!("CARGO_PKG_VERSION")),
     ];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Schema::new(columns.map(field).to_vec())
-        .with_metadata(std::collections::HashMap::from(metadata))
+    Ok(Schema::new(columns.map(field).to_vec())
+        .with_metadata(std::collections::HashMap::from(metadata)))
 }
 
 fn columns(

@@ -7,7 +7,10 @@
 //!
 //! A row that is no JSON object cannot be part of any dataset and is rejected. A row that is one
 //! but does not fit its format cannot be compared; it stays, and the ledger says why.
+//!
+//! [`check()`] only looks: it counts what is wrong in six dimensions and changes nothing.
 
+mod check;
 mod data_json;
 mod decontaminate;
 mod dedup;
@@ -16,9 +19,12 @@ mod report;
 mod scan;
 mod text;
 mod verdict;
+mod why;
 mod write;
 
+pub use check::{CheckConfig, CheckReport, check};
 pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
 pub use report::{Example, StageReport};
 pub use text::Field;
+pub use why::{Wanted, ledger_row};

@@ -1,6 +1,6 @@
 //! Reads inputs from beginning to end, with the rows of a chunk looked at in parallel.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -8,7 +8,7 @@ use sftprep_template::Data;
 
 use crate::config::SourceConfig;
 use crate::error::{Code, Error, Reject, Result};
-use crate::format::{Format, FormatOptions, Parser, detect};
+use crate::format::{AlpacaInput, Format, FormatOptions, Parser, detect};
 use crate::json::{self, JsonNotes};
 use crate::source::{InputDigest, InputFile, ReadOptions, Reader, resolve};
 use crate::types::{Chunk, Record, RowPlace, Sample};
@@ -17,9 +17,19 @@ use crate::types::{Chunk, Record, RowPlace, Sample};
 const DETECT_ROWS: usize = 100;
 /// Bytes of a chunk; large, because its rows are spread over threads.
 const CHUNK_BYTES: u64 = 8 << 20;
+/// Rows that a thread takes at once.
+const TAKEN_ROWS: usize = 64;
 
 /// Called between chunks; an error ends the work.
 pub(super) type Check<'c> = &'c dyn Fn() -> Result<()>;
+
+/// A row that is being looked at.
+pub(super) struct Visited {
+    /// Its number (from 0) over all inputs.
+    pub(super) number: u64,
+    /// The class that it names.
+    pub(super) class: Option<String>,
+}
 
 /// Inputs that can be read again and again.
 pub(super) struct Inputs {
@@ -27,6 +37,10 @@ pub(super) struct Inputs {
     options: ReadOptions,
     config: SourceConfig,
     pool: ThreadPool,
+    /// How content lists and alpaca inputs reach a sample.
+    shape: (bool, AlpacaInput),
+    /// A column that says which class a row is of.
+    class: Option<String>,
     /// Per input: its parser, once its first row was seen, and why its format was chosen.
     formats: Vec<Option<(Arc<Parser>, String)>>,
     /// What was read the first time.
@@ -61,8 +75,20 @@ impl Inputs {
             },
             config: config.clone(),
             pool,
+            shape: (false, AlpacaInput::Join),
+            class: None,
             digests: None,
         })
+    }
+
+    /// Reads rows in the shape that a chat template wants.
+    pub(super) fn shape(&mut self, parts_raw: bool, alpaca_input: AlpacaInput) {
+        self.shape = (parts_raw, alpaca_input);
+    }
+
+    /// Hands the value of a column to those who visit rows.
+    pub(super) fn class(&mut self, column: Option<String>) {
+        self.class = column;
     }
 
     /// Reads all rows: `map` is called for each, on any thread, with its sample or what is wrong
@@ -71,13 +97,35 @@ impl Inputs {
     /// # Errors
     /// `source.*`, `format.unknown`, those of `check` and `sink`; `source.changed` if an input is
     /// not what it was the first time.
-    pub(super) fn samples<S: Default, T: Send>(
+    pub(super) fn samples<S: Default + Send, T: Send>(
         &mut self,
         check: Check<'_>,
         map: impl Fn(&mut S, Result<Sample, Reject>) -> T + Sync,
+        sink: impl FnMut(RowPlace, T) -> Result<()>,
+    ) -> Result<()> {
+        self.visit(
+            check,
+            S::default,
+            |state, _: Visited, sample| map(state, sample),
+            sink,
+        )
+    }
+
+    /// The same with states that `init` makes, one per thread, kept from chunk to chunk; `map` also
+    /// gets the number of the row and the value of the column that [`class`](Self::class) named.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples).
+    pub(super) fn visit<S: Send, T: Send>(
+        &mut self,
+        check: Check<'_>,
+        init: impl Fn() -> S + Sync,
+        map: impl Fn(&mut S, Visited, Result<Sample, Reject>) -> T + Sync,
         mut sink: impl FnMut(RowPlace, T) -> Result<()>,
     ) -> Result<()> {
         let mut reader = Reader::new(self.files.clone(), self.options.clone());
+        let states: Mutex<Vec<(JsonNotes, S)>> = Mutex::new(Vec::new());
+        let mut before = 0;
         while let Some(chunk) = reader.next_chunk()? {
             check()?;
             let rows: Vec<(RowPlace, Record<'_>)> = chunk.rows.iter().collect();
@@ -85,18 +133,35 @@ impl Inputs {
                 continue;
             };
             let parser = self.parser(first.source as usize, &chunk)?;
-            let each = |(notes, state): &mut (JsonNotes, S),
-                        (_, record): &(RowPlace, Record<'_>)| {
-                let sample = read(*record, notes).and_then(|row| parser.parse(row, notes));
-                map(state, sample)
+            let each = |(part, taken): (usize, &[(RowPlace, Record<'_>)])| -> Vec<T> {
+                let mut number = before + (part * TAKEN_ROWS) as u64;
+                let free = states.lock().ok().and_then(|mut states| states.pop());
+                let (mut notes, mut state) = free.unwrap_or_else(|| (JsonNotes::default(), init()));
+                let one = |(_, record): &(RowPlace, Record<'_>)| {
+                    let row = read(*record, &mut notes);
+                    let named = self.class.as_ref().zip(row.as_ref().ok());
+                    let class = named.and_then(|(column, row)| value_of(row, column));
+                    let visited = Visited { number, class };
+                    number += 1;
+                    map(
+                        &mut state,
+                        visited,
+                        row.and_then(|row| parser.parse(row, &mut notes)),
+                    )
+                };
+                let done = taken.iter().map(one).collect();
+                if let Ok(mut states) = states.lock() {
+                    states.push((notes, state));
+                }
+                done
             };
-            let init = || (JsonNotes::default(), S::default());
-            let done: Vec<T> = self
+            let done: Vec<Vec<T>> = self
                 .pool
-                .install(|| rows.par_iter().map_init(init, each).collect());
-            for ((place, _), result) in rows.iter().zip(done) {
+                .install(|| rows.par_chunks(TAKEN_ROWS).enumerate().map(each).collect());
+            for ((place, _), result) in rows.iter().zip(done.into_iter().flatten()) {
                 sink(*place, result)?;
             }
+            before += rows.len() as u64;
         }
         self.settle(&reader)
     }
@@ -159,6 +224,8 @@ impl Inputs {
         let parser = Arc::new(Parser::new(FormatOptions {
             map: self.config.map.clone(),
             roles: self.config.role.clone(),
+            parts_raw: self.shape.0,
+            alpaca_input: self.shape.1,
             ..FormatOptions::new(format)
         })?);
         self.formats[source] = Some((Arc::clone(&parser), evidence));
@@ -179,6 +246,16 @@ impl Inputs {
             None => Ok(()),
         }
     }
+}
+
+/// A short value of a column as text.
+fn value_of(row: &Data, column: &str) -> Option<String> {
+    Some(match row.as_map()?.get(column)? {
+        Data::Str(text) => text.chars().take(60).collect(),
+        Data::Bool(flag) => flag.to_string(),
+        Data::Int(number) => number.to_string(),
+        _ => return None,
+    })
 }
 
 /// An input is not what it was.

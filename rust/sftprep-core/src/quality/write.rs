@@ -225,7 +225,11 @@ pub(super) fn finish(
         .map_err(|error| io(&target.out)(error.into_error()))?;
     file.as_file().sync_all().map_err(io(&target.out))?;
     let book = NamedTempFile::new_in(folder(&target.ledger)).map_err(io(&target.ledger))?;
-    ledger::write(book.path(), &report.stage, &all_names, rows)?;
+    let read: Vec<(String, String)> = files
+        .iter()
+        .map(|file| (file.name.clone(), file.path.display().to_string()))
+        .collect();
+    ledger::write(book.path(), &report.stage, &all_names, &read, rows)?;
     for (file, path) in [(book, &target.ledger), (file, &target.out)] {
         readable(file.as_file()).map_err(io(path))?;
         file.persist(path).map_err(|error| io(path)(error.error))?;
@@ -245,7 +249,7 @@ pub(super) struct Others {
 }
 
 /// The row as one line of JSON: its own bytes, or without line breaks where it has some.
-fn json_line<'a>(record: Record<'a>, scratch: &'a mut String) -> &'a [u8] {
+pub(super) fn json_line<'a>(record: Record<'a>, scratch: &'a mut String) -> &'a [u8] {
     scratch.clear();
     match record {
         Record::Json(bytes) if !bytes.contains(&b'\n') && !bytes.contains(&b'\r') => {
@@ -274,12 +278,12 @@ fn shortened(text: &str) -> String {
 
 /// Temporary files are private; results are as readable as other files.
 #[cfg(unix)]
-fn readable(file: &fs::File) -> std::io::Result<()> {
+pub(super) fn readable(file: &fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
-fn readable(_: &fs::File) -> std::io::Result<()> {
+pub(super) fn readable(_: &fs::File) -> std::io::Result<()> {
     Ok(())
 }
