@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from sftprep.progress import Progress
     from sftprep.quality import StageReport, decontaminate, dedup
     from sftprep.quality.check import CheckReport, check
+    from sftprep.quality.pollute import pollute
+    from sftprep.quality.why import why
 
 __all__ = [
     "IGNORE_INDEX",
@@ -95,8 +97,10 @@ __all__ = [
     "go_on",
     "pack",
     "plan_packs",
+    "pollute",
     "remask",
     "repack",
+    "why",
 ]
 
 IGNORE_INDEX = -100
@@ -127,6 +131,8 @@ _HOME = {
     "CheckReport": "sftprep.quality.check",
     "StageReport": "sftprep.quality",
     "check": "sftprep.quality.check",
+    "pollute": "sftprep.quality.pollute",
+    "why": "sftprep.quality.why",
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",

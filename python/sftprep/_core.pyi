@@ -33,6 +33,7 @@ __all__ = [
     "default_config",
     "explain",
     "kill_points",
+    "ledger_row",
     "parity",
     "plan_packs",
     "read_manifest",
@@ -500,6 +501,14 @@ def decontaminate(config: str) -> str:
         SourceError: if a file is missing, unreadable or damaged.
         FormatError: if a row of a test set cannot be read.
         OutputError: if the kept rows cannot be written.
+    """
+
+def ledger_row(path: str | PathLike[str], wanted: str, names: Sequence[str]) -> str:
+    """One line of a ledger as JSON; which one is given as JSON (row, line and source, or kept).
+
+    Raises:
+        ConfigError: if there is no such row.
+        SourceError: if there is no ledger, or it is damaged.
     """
 
 def audit(path: str | PathLike[str]) -> str:

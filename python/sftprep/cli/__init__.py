@@ -33,6 +33,7 @@ from sftprep.cli import (
     interpolate,
     pack,
     plan,
+    pollute,
     remask,
     render,
     repack,
@@ -40,6 +41,7 @@ from sftprep.cli import (
     train,
     upload,
     verify,
+    why,
     write,
 )
 from sftprep.errors import InternalError, SftprepError
@@ -69,6 +71,8 @@ _COMMANDS: dict[str, ModuleType] = {
     "check": check,
     "dedup": dedup,
     "decontaminate": decontaminate,
+    "why": why,
+    "pollute": pollute,
     "add-tokens": add_tokens,
     "train": train,
     "eval": eval,
