@@ -125,15 +125,28 @@ pub fn control_text(text: &str) -> Option<usize> {
     MARKS.iter().filter_map(|mark| text.find(mark)).min()
 }
 
+/// What is wrong with a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Template {
+    /// A field was not filled in.
+    NotFilled,
+    /// The line break after a field lost its backslash: `{question}n`.
+    LostBreak,
+}
+
 /// Where a template was not filled in, or lost the backslash of its line break: `{question}n`,
 /// `{{name}}`.
 ///
 /// Code is full of braces: only names in braces that nothing but a template writes count.
-pub fn broken_template(text: &str) -> Option<usize> {
+pub fn broken_template(text: &str) -> Option<(usize, Template)> {
+    let mut not_filled = None;
     let mut from = 0;
     while let Some(found) = text[from..].find('{') {
         let start = from + found;
-        let end = start + text[start..].find('}')?;
+        let Some(length) = text[start..].find('}') else {
+            break;
+        };
+        let end = start + length;
         let name = text[start..end].trim_matches(['{', ' ']);
         let is_name = (2..=40).contains(&name.len())
             && name
@@ -160,12 +173,15 @@ pub fn broken_template(text: &str) -> Option<usize> {
                 | "premise"
                 | "hypothesis"
         );
-        if is_name && (lost_break || doubled || known) {
-            return Some(start);
+        if is_name && lost_break {
+            return Some((start, Template::LostBreak));
+        }
+        if is_name && (doubled || known) {
+            not_filled.get_or_insert((start, Template::NotFilled));
         }
         from = end;
     }
-    None
+    not_filled
 }
 
 /// Whether a text is nothing but a link.
@@ -254,7 +270,10 @@ mod tests {
 
     #[test]
     fn templates_and_links() {
-        assert_eq!(broken_template("Q: {question}nA:"), Some(3));
+        assert_eq!(
+            broken_template("Q: {question}nA:"),
+            Some((3, Template::LostBreak))
+        );
         assert!(broken_template("Dear {{ name }}").is_some());
         assert_eq!(broken_template("fn main() { let x = {y}; }"), None);
         assert!(url_only(" https://example.com/a.png "));

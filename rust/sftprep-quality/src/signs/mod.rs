@@ -18,7 +18,8 @@ pub use arithmetic::{final_number, wrong_calculation};
 pub use characters::{Characters, characters};
 pub use ending::{open_fence, truncation};
 pub use leftovers::{
-    broken_template, control_text, merged_record, missing_attachment, no_input_marker, url_only,
+    Template, broken_template, control_text, merged_record, missing_attachment, no_input_marker,
+    url_only,
 };
 pub use loops::{Loop, find_loop};
 pub use phrases::PhraseSet;

@@ -1,19 +1,21 @@
 //! The shared data, read in place.
 
+#![allow(dead_code)] // every test file uses a part of it
+
 use std::io::Read;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// The rows of a file of the shared data; `None`, with a printed reason, where it is absent (a
-/// failure if `SFTPREP_REQUIRE_DATA` is set).
-pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
+/// A file of the shared data; `None`, with a printed reason, where it is absent (a failure if
+/// `SFTPREP_REQUIRE_DATA` is set).
+pub(crate) fn file(name: &str) -> Option<String> {
     let root = std::env::var_os("SFTPREP_TEST_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
     );
     let path = root.join(name);
-    let Ok(file) = std::fs::File::open(&path) else {
+    let Ok(mut file) = std::fs::File::open(&path) else {
         assert!(
             std::env::var_os("SFTPREP_REQUIRE_DATA").is_none(),
             "SFTPREP_REQUIRE_DATA is set and {} is absent",
@@ -23,11 +25,19 @@ pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
         return None;
     };
     let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(file)
-        .read_to_string(&mut text)
-        .unwrap();
+    if path.extension().is_some_and(|it| it == "gz") {
+        let mut unpacked = flate2::read::MultiGzDecoder::new(file);
+        unpacked.read_to_string(&mut text).unwrap();
+    } else {
+        file.read_to_string(&mut text).unwrap();
+    }
+    Some(text)
+}
+
+/// The rows of a file of the shared data.
+pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
     let parse = |line| serde_json::from_str(line).unwrap();
-    Some(text.lines().map(parse).collect())
+    Some(file(name)?.lines().map(parse).collect())
 }
 
 /// A column of a row as text; empty where there is none.

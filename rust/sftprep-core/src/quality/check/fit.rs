@@ -94,11 +94,11 @@ fn stems(text: &str, scratch: &mut Vec<Word>, out: &mut Vec<u32>) {
 }
 
 fn stem(word: &str, hash: u64) -> u32 {
-    let hash = if word.is_ascii() && word.len() > 3 {
-        let end = if word.len() > STEM {
-            STEM
-        } else {
-            word.trim_end_matches(['s', 'S']).len()
+    let hash = if word.is_ascii() {
+        let end = match word.len() {
+            0..=3 => word.len(),
+            4..=STEM => word.trim_end_matches(['s', 'S']).len(),
+            _ => STEM,
         };
         word.bytes().take(end).fold(end as u64, |hash, byte| {
             (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x2127_599b_f432_5c37)

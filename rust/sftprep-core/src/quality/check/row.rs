@@ -339,14 +339,12 @@ fn look_at_characters(text: &str, out: &mut Looked) {
 /// Signs in what is given.
 fn look_at_prompt(part: &Part<'_>, out: &mut Looked) {
     let text = &*part.text;
-    if let Some(start) = signs::broken_template(text) {
-        mark(
-            out,
-            Issue::BrokenTemplate,
-            "braces of a template",
-            text,
-            start,
-        );
+    if let Some((start, kind)) = signs::broken_template(text) {
+        let what = match kind {
+            signs::Template::NotFilled => "a field is not filled in",
+            signs::Template::LostBreak => "a line break after a field lost its backslash",
+        };
+        mark(out, Issue::BrokenTemplate, what, text, start);
     }
     if let Some(start) = signs::control_text(text) {
         mark(
