@@ -6,30 +6,21 @@
 
 #![allow(clippy::many_single_char_names)] // positions in one text
 
+mod batch;
 mod dense;
 
-use crate::blocks::{BLOCK, Bytes, Features, Look, Plain, Rules, load, starts};
-use crate::cache::{INLINE, KEEP, Learned, SHORT, Table, bytes_of, hash, key_of};
+use crate::blocks::{BLOCK, Features, Plain, Rules};
+use crate::cache::{INLINE, Learned, SHORT, bytes_of, hash, key_of};
 use crate::classes::classes;
 use crate::cut::{Cuts, char_len};
 use crate::encoder::{Encoding, append};
 use crate::merge::Merger;
 use crate::plan::{Family, Plan, Prefix};
 use crate::split::Split;
+#[cfg(target_arch = "x86_64")]
+use batch::fill_avx2;
+use batch::{BATCH, Batch, fill, short_key};
 use std::mem::MaybeUninit;
-
-/// Pieces between scanning and looking up: a block adds up to 64, and a batch that is half full is
-/// looked up before the next.
-const BATCH: usize = 2 * BLOCK;
-
-/// Pieces that were found and not yet looked up.
-struct Batch {
-    /// Keys of short pieces; of a long piece its end.
-    keys: [u128; BATCH],
-    hashes: [u32; BATCH],
-    starts: [u32; BATCH],
-    filled: usize,
-}
 
 /// What one thread needs to encode, kept from text to text.
 pub(crate) struct State {
@@ -53,12 +44,7 @@ impl State {
         Self {
             learned: Learned::new(),
             merger: Merger::default(),
-            batch: Box::new(Batch {
-                keys: [0; BATCH],
-                hashes: [0; BATCH],
-                starts: [0; BATCH],
-                filled: 0,
-            }),
+            batch: Box::default(),
             cold: true,
             features: Features::detect(),
             cuts: Cuts::default(),
@@ -444,69 +430,4 @@ impl State {
         }
         self.cuts = cuts;
     }
-}
-
-/// The key of `t[a..b]`, which is short.
-#[inline]
-fn short_key(t: &[u8], a: usize, b: usize) -> u128 {
-    let [keep, size] = KEEP[(b - a) & 15];
-    match t[a..].first_chunk() {
-        Some(bytes) => u128::from_le_bytes(*bytes) & keep | size,
-        None => key_of(&t[a..b]),
-    }
-}
-
-impl Batch {
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn set(&mut self, i: usize, table: &Table, key: u128, start: usize) {
-        let h = hash(key);
-        table.prefetch(h);
-        let i = i & (BATCH - 1);
-        self.keys[i] = key;
-        self.hashes[i] = h;
-        self.starts[i] = start as u32;
-    }
-}
-
-/// Puts pre-tokens from `p` on into the batch until it is more than half full or one comes that
-/// the blocks do not tell; returns where that is.
-#[inline(always)]
-#[allow(clippy::inline_always)] // it is compiled once for each set of instructions
-fn fill<L: Look>(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], mut p: usize) -> usize {
-    let mut tail: Bytes = [0; BLOCK + 16];
-    let mut i = batch.filled;
-    while i <= BLOCK && p < t.len() {
-        let bytes = load(t, p, &mut tail);
-        let kinds = L::kinds(bytes);
-        let mut ends = starts(&kinds, bytes, t.len() - p, rules) & !1;
-        let mut at = 0;
-        while ends != 0 {
-            let end = ends.trailing_zeros() as usize;
-            ends &= ends - 1;
-            let len = end - at;
-            let key = if len <= SHORT {
-                let piece = bytes[at & (BLOCK - 1)..].first_chunk::<16>();
-                let [keep, size] = KEEP[len & 15];
-                u128::from_le_bytes(*piece.unwrap_or(&[0; 16])) & keep | size
-            } else {
-                (p + end) as u128
-            };
-            batch.set(i, table, key, p + at);
-            i += 1;
-            at = end;
-        }
-        if at == 0 {
-            break;
-        }
-        p += at;
-    }
-    batch.filled = i;
-    p
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn fill_avx2(batch: &mut Batch, table: &Table, rules: &Rules, t: &[u8], p: usize) -> usize {
-    fill::<crate::blocks::Avx2>(batch, table, rules, t, p)
 }
