@@ -74,6 +74,8 @@ FILTERS = [
     "count",
     "batch(2)|list",
     "e",
+    "xmlattr",
+    "xmlattr(false)",
 ]
 METHODS = [
     "strip()",

@@ -13,7 +13,7 @@ from reference import render as reference
 import sftprep
 
 EXAMPLES = 10_000 if os.environ.get("SFTPREP_HYPOTHESIS") == "slow" else 150
-SHOWS_A_GENERATOR = re.compile("generator|rotareneg", re.IGNORECASE)
+SHOWS_A_GENERATOR = re.compile("generator|rotareneg|x[0-9a-f]{8,}>", re.IGNORECASE)
 MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo <b>"}]
 
 

@@ -364,7 +364,7 @@ fn escape_json(text: &str, ascii: bool, out: &mut String) {
     out.push('"');
 }
 
-fn container_origin(value: &Value<'_>) -> Origin {
+pub(crate) fn container_origin(value: &Value<'_>) -> Origin {
     match value {
         Value::Data(_, origin) => *origin,
         _ => LITERAL,

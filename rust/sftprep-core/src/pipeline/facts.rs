@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::MappedRows;
-use super::certify::certify;
+use super::certify::{self, certify};
 use super::recipe::Recipe;
 use super::work::PlannedInput;
 use crate::assets::ModelAssets;
@@ -13,7 +13,8 @@ use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
 use crate::pack::PackPlan;
 use crate::shard::{
-    FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo, TokenizerInfo, keep_file,
+    ControlTokenInfo, FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo, TokenizerInfo,
+    keep_file,
 };
 
 /// Names the work area of runs with these options.
@@ -95,6 +96,14 @@ fn template_info(recipe: &Recipe) -> TemplateInfo {
             String::new()
         },
         certificate: certify(recipe).map_or_else(|_| String::new(), |it| it.blake3()),
+        control_tokens: certify::control_tokens(recipe)
+            .into_iter()
+            .map(|known| ControlTokenInfo {
+                id: u64::from(known.id),
+                token: known.token,
+                class: known.class.to_owned(),
+            })
+            .collect(),
     }
 }
 

@@ -92,6 +92,21 @@ pub struct TemplateInfo {
     /// BLAKE3 of the canonical form of its certificate; absent if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub certificate: String,
+    /// The added tokens that text of a row may not become, or not everywhere, by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control_tokens: Vec<ControlTokenInfo>,
+}
+
+/// An added token that the run took for a control token or a tag.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlTokenInfo {
+    /// Its id.
+    pub id: u64,
+    /// Its text.
+    pub token: String,
+    /// `control` (the template alone may write it) or `tag` (an assistant's text may too).
+    pub class: String,
 }
 
 /// An input file.

@@ -38,8 +38,8 @@ pub use hashed::Digest;
 pub use huggingface::{INFO_NAME, STATE_NAME, write_huggingface_files};
 pub use ledger::{LEDGER_NAME, LedgerFiles, LedgerRow, LedgerWriter, Outcome, REJECTS_NAME};
 pub use manifest::{
-    BatchInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo, MANIFEST_NAME, Manifest, PackingInfo,
-    REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
+    BatchInfo, ControlTokenInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo, MANIFEST_NAME,
+    Manifest, PackingInfo, REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
 };
 pub use output::{Access, OutputDir};
 pub use past::{PastDocuments, PastRow, past_rows};

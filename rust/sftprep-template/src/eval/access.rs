@@ -14,6 +14,7 @@ use crate::trace::Step;
 use crate::value::{LoopState, Undef, Value, range_len};
 
 impl<'t> Interp<'t> {
+    #[inline(never)]
     pub(super) fn eval_field(&mut self, field: &'t Field) -> Res<Value<'t>> {
         if let Value::Data(Data::Map(map), origin) = self.place(field.var)
             && let Some(value) = map.get(&field.key)
@@ -25,6 +26,7 @@ impl<'t> Interp<'t> {
         self.eval(&field.whole)
     }
 
+    #[inline(never)]
     pub(super) fn eval_attr(
         &mut self,
         expr: &'t Expr,
@@ -55,6 +57,7 @@ impl<'t> Interp<'t> {
             .map_err(|fault| fault.at(expr.at))
     }
 
+    #[inline(never)]
     pub(super) fn eval_item(
         &mut self,
         expr: &'t Expr,

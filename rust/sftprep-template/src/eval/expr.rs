@@ -13,30 +13,28 @@ use crate::text::{LITERAL, Str};
 use crate::value::Value;
 
 impl<'t> Interp<'t> {
+    /// Hands on to functions of their own: what one kind of expression needs on the stack is not
+    /// paid for by the others.
     pub(super) fn eval(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
-        Ok(match &expr.kind {
-            ExprKind::Str(text) => Value::literal(text),
-            ExprKind::Var(name) => self.place(name.var).clone(),
-            ExprKind::Field(field) => return self.eval_field(field),
-            ExprKind::Attr(object, name, on_dict) => {
-                return self.eval_attr(expr, object, name, *on_dict);
-            }
-            ExprKind::Item(object, index) => return self.eval_item(expr, object, index),
-            ExprKind::None => Value::None(LITERAL),
-            ExprKind::Bool(value) => Value::bool(*value),
-            ExprKind::Int(value) => Value::int(*value),
-            ExprKind::BigInt(digits) => Value::Big(Rc::from(&**digits), LITERAL),
-            ExprKind::Float(value) => Value::Float(*value, LITERAL),
-            _ => {
-                self.budget.stack().map_err(|fault| fault.at(expr.at))?;
-                return self.eval_more(expr);
-            }
-        })
+        match &expr.kind {
+            ExprKind::Str(text) => Ok(Value::literal(text)),
+            ExprKind::Var(name) => match self.place(name.var) {
+                Value::Data(data, origin) => Ok(Value::Data(data, *origin)),
+                other => Ok(other.clone()),
+            },
+            ExprKind::Field(field) => self.eval_field(field),
+            ExprKind::Attr(object, name, on_dict) => self.eval_attr(expr, object, name, *on_dict),
+            ExprKind::Item(object, index) => self.eval_item(expr, object, index),
+            ExprKind::None => Ok(Value::None(LITERAL)),
+            ExprKind::Bool(value) => Ok(Value::bool(*value)),
+            ExprKind::Int(value) => Ok(Value::int(*value)),
+            _ => self.eval_more(expr),
+        }
     }
 
-    // Each arm calls out: what one of them needs on the stack is not paid for by the others.
     #[inline(never)]
     fn eval_more(&mut self, expr: &'t Expr) -> Res<Value<'t>> {
+        self.budget.stack().map_err(|fault| fault.at(expr.at))?;
         match &expr.kind {
             ExprKind::Call(callee, args) => self.eval_call(expr, callee, args),
             ExprKind::Filter(operand, filter, args) => {
@@ -102,6 +100,8 @@ impl<'t> Interp<'t> {
                 let negative = matches!(expr.kind, ExprKind::Neg(_));
                 sign(&value, negative).map_err(|fault| fault.at(expr.at))
             }
+            ExprKind::BigInt(digits) => Ok(Value::Big(Rc::from(&**digits), LITERAL)),
+            ExprKind::Float(value) => Ok(Value::Float(*value, LITERAL)),
             ExprKind::List(items) => self.eval_all(items).map(Value::list),
             ExprKind::Tuple(items) => self
                 .eval_all(items)

@@ -22,6 +22,7 @@ impl<'t> Interp<'t> {
         Ok(Flow::Next)
     }
 
+    // The body of `exec_all`: kept small, because every call of that saves what all of it needs.
     fn exec(&mut self, stmt: &'t Stmt) -> Res<Flow> {
         self.step()?;
         match stmt {
@@ -40,11 +41,22 @@ impl<'t> Interp<'t> {
                 return self.exec_all(otherwise);
             }
             Stmt::For(node) => return self.exec_for(node),
-            Stmt::Set(target, expr) => {
-                let value = self.eval(expr)?;
-                self.note_set(&value);
-                self.assign(target, value)?;
-            }
+            Stmt::Set(target, expr) => self.exec_set(target, expr)?,
+            _ => return self.exec_rare(stmt),
+        }
+        Ok(Flow::Next)
+    }
+
+    #[inline(never)]
+    fn exec_set(&mut self, target: &'t Target, expr: &'t Expr) -> Res<()> {
+        let value = self.eval(expr)?;
+        self.note_set(&value);
+        self.assign(target, value)
+    }
+
+    #[inline(never)]
+    fn exec_rare(&mut self, stmt: &'t Stmt) -> Res<Flow> {
+        match stmt {
             Stmt::SetBlock(node) => {
                 let (flow, text) = self.capture(|interp| {
                     interp.enter(&node.scope);
@@ -104,6 +116,7 @@ impl<'t> Interp<'t> {
                 let message = format!("'{tag}' needs a template loader, and there is none");
                 return Err(Fault::type_error(message).at(*at));
             }
+            Stmt::Text(_) | Stmt::Emit(_) | Stmt::If(..) | Stmt::For(_) | Stmt::Set(..) => {}
         }
         Ok(Flow::Next)
     }
@@ -190,6 +203,7 @@ impl<'t> Interp<'t> {
         }
     }
 
+    #[inline(never)]
     fn exec_for(&mut self, node: &'t For) -> Res<Flow> {
         let value = self.eval(&node.iter)?;
         let iter = ValueIter::of(&value).map_err(|fault| fault.at(node.iter.at))?;

@@ -1,5 +1,6 @@
 //! Filters.
 
+mod attributes;
 mod numbers;
 mod sequences;
 mod texts;
@@ -98,6 +99,7 @@ impl<'t> Interp<'t> {
         self.work_on(&value)?;
         match filter {
             Filter::ToJson => self.json_filter(&value, args),
+            Filter::XmlAttr => self.xmlattr(&value, args),
             Filter::Trim
             | Filter::Upper
             | Filter::Lower
@@ -125,8 +127,7 @@ impl<'t> Interp<'t> {
             | Filter::Random
             | Filter::StripTags
             | Filter::Urlize
-            | Filter::WordWrap
-            | Filter::XmlAttr => Err(Fault::new(
+            | Filter::WordWrap => Err(Fault::new(
                 crate::error::ErrorKind::Unsupported,
                 format!(
                     "filter '{}' is not supported in chat templates",

@@ -177,7 +177,8 @@ fn trial(recipe: &Recipe) -> Recipe {
     }
 }
 
-fn control_tokens(recipe: &Recipe) -> Vec<ControlToken> {
+/// The classes that keep a row's text from becoming one of the template's tokens.
+pub(super) fn control_tokens(recipe: &Recipe) -> Vec<ControlToken> {
     let listed = recipe.control.iter().map(|(id, class)| ControlToken {
         id,
         token: recipe.tokenizer.id_to_token(id).unwrap_or_default(),
