@@ -7,9 +7,14 @@ mod support;
 
 use std::time::Instant;
 
+use proptest::prelude::*;
 use sftprep_quality::signs::{
-    Template, broken_template, characters, final_number, wrong_calculation,
+    Template, ai_phrase, asks_for_language, broken_template, characters, control_text,
+    final_number, find_loop, identity, incapable, main_script, merged_record, missing_attachment,
+    names_danger, no_input_marker, open_fence, private_data, refusal, truncation, url_only,
+    wrong_calculation,
 };
+use sftprep_quality::words;
 use support::{alpaca, file, rows, text};
 
 #[test]
@@ -92,4 +97,85 @@ fn damaged_characters_are_looked_for_fast() {
     assert!(damaged >= 119);
     // fifty times what ftfy does on one core (1,800 rows a second)
     assert!(rate > 90_000.0 || cfg!(debug_assertions), "{rate}");
+}
+
+/// Texts made of what the detectors look for, and of anything else.
+fn any_text() -> impl Strategy<Value = String> {
+    let pieces = [
+        "<<",
+        ">>",
+        "=",
+        "1+2",
+        "{",
+        "}",
+        "{question}n",
+        "###",
+        "12. Instruction:",
+        "\n",
+        "Output:",
+        "jane@example.com",
+        "4111 1111 1111 1111",
+        "+49 (30) 123-45",
+        "```",
+        "Â°",
+        "â€",
+        "\u{fffd}",
+        "\u{200b}",
+        "I'm sorry, but I can't",
+        "as an AI language model",
+        "OpenAI",
+        "A:",
+        "-$1,5.",
+        "https://a.b/c",
+        "![x](y)",
+        "[INST]",
+        "我爱北京",
+        "é",
+        "\u{326}",
+        "a a a a a a a a a a a a",
+    ];
+    let piece = prop_oneof![
+        prop::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+        any::<String>(),
+        "[ -~]{0,12}",
+    ];
+    prop::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_text_makes_a_detector_fail(text in any_text()) {
+        let mut spelled = Vec::new();
+        words(&text, &mut spelled);
+        let found = characters(&text);
+        let counted = [found.mojibake, found.control, found.replaced];
+        let offsets = counted
+            .into_iter()
+            .flatten()
+            .map(|(count, at)| {
+                assert!(count > 0);
+                at
+            })
+            .chain(merged_record(&text))
+            .chain(control_text(&text))
+            .chain(missing_attachment(&text))
+            .chain(wrong_calculation(&text))
+            .chain(broken_template(&text).map(|(at, _)| at))
+            .chain(private_data(&text).map(|(at, _)| at))
+            .chain(find_loop(&text, &spelled).map(|found| found.start));
+        for at in offsets {
+            prop_assert!(at < text.len() && text.is_char_boundary(at), "{at}");
+        }
+        for word in [identity(&spelled), ai_phrase(&spelled), incapable(&spelled)] {
+            prop_assert!(word.is_none_or(|at| at < spelled.len()));
+        }
+        prop_assert!((0.0..=1.0).contains(&truncation(&text, &spelled)));
+        prop_assert!(refusal(&text, &spelled).is_none_or(f32::is_finite));
+        let (_, share) = main_script(&text);
+        prop_assert!((0.0..=1.0).contains(&share));
+        let _ = (final_number(&text, "A:"), open_fence(&text), url_only(&text));
+        let _ = (no_input_marker(&text), names_danger(&text), asks_for_language(&text));
+    }
 }
