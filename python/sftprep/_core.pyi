@@ -388,6 +388,7 @@ def plan_packs(
     strategy: str = "bfd",
     *,
     seed: int = 0,
+    balance: int = 0,
 ) -> PackPlan:
     """Which documents share a packed sequence: a pure function of their lengths.
 
@@ -396,6 +397,7 @@ def plan_packs(
         max_len: Tokens per sequence, at most.
         strategy: ``bfd``, ``bfd_split``, ``first_fit``, ``sequential``, ``wrapped`` or ``none``.
         seed: Order of documents of equal length.
+        balance: Rows that all ranks together read in a step; they get rows of like cost.
 
     Raises:
         ConfigError: if ``max_len`` or ``strategy`` is wrong, or a length is 0.
@@ -451,6 +453,10 @@ class PackJob:
     @staticmethod
     def repack(json: str) -> PackJob:
         """Starts to pack a finished dataset again; the options are a JSON object."""
+
+    @staticmethod
+    def mix(json: str) -> PackJob:
+        """Starts to mix finished datasets; the options are a JSON object."""
 
     def poll(self, seconds: float) -> str:
         """Waits until the run is done, at most that long; returns a snapshot as JSON."""

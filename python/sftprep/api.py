@@ -64,6 +64,7 @@ class PackOptions(TypedDict, total=False):
     strategy: Strategy
     overlong: Overlong
     seed: int
+    balance: int
     shard_bytes: int
     overwrite: bool
     reject_excerpts: bool
@@ -309,6 +310,12 @@ class PackReport:
     """Sequences that no packing can go below."""
     gap: float = 0.0
     """Sequences above that bound, as a share of it."""
+    balance: int = 0
+    """Rows of a step, if the rows are ordered by their cost."""
+    imbalance: float = 0.0
+    """Then: the costliest rows of all steps by the mean ones, 1 being perfect."""
+    imbalance_before: float = 0.0
+    """The same without balancing."""
     tokenizer_engine: str = ""
     """Which tokenizer engine ran, and why."""
     duplicate_keys: int = 0
@@ -338,6 +345,8 @@ class PackReport:
     """Those turns."""
     boundary_list: tuple[dict[str, Any], ...] = ()
     """The first of those rows: ``source``, ``line``, ``messages``."""
+    mix: tuple[dict[str, Any], ...] = ()
+    """The datasets that it was mixed of, if it was, as the manifest has them."""
     warnings: tuple[str, ...] = ()
     """What you should know."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -361,7 +370,7 @@ class PackReport:
             for source in data.get("sources", ())
             for totals in (source.get("totals", {}),)
         )
-        for name in ("warnings", "boundary_list"):
+        for name in ("warnings", "boundary_list", "mix"):
             data[name] = tuple(data.get(name, ()))
         data["out"] = config.output.dir
         data["max_len"] = config.pack.max_len

@@ -110,6 +110,8 @@ class PackingConfig:
     """What to do with rows longer than ``max_len``."""
     seed: int = 0
     """Seed of the order in which documents of equal length are placed."""
+    balance: int = 0
+    """Rows that all ranks together read in a step: they get rows of like cost (0: any rows)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -195,6 +195,7 @@ _BY_STAGE: dict[str, type[SftprepError]] = {
     "tokenizer": TokenizerError,
     "label": LabelError,
     "pack": PackError,
+    "mix": PackError,
     "quality": RunError,
     "output": OutputError,
     "shard": ShardError,

@@ -104,6 +104,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def balance_line(ranks: int, imbalance: float, before: float) -> str:
+    """How equal the work of the ranks is, for people."""
+    return (
+        f"steps of {ranks:,} rows: the costliest row has {imbalance:.3f} of the mean cost, "
+        f"{before:.3f} before balancing"
+    )
+
+
 def packing_line(packing: Mapping[str, Any]) -> str:
     """How full the packed rows are, in one line."""
     room = f"of at most {packing['max_len']:,} tokens by {packing['strategy']}"

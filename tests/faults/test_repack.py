@@ -23,6 +23,7 @@ CHANGES: list[dict[str, Any]] = [
     {"strategy": "sequential"},
     {"strategy": "first_fit", "shard_bytes": 16 << 10},
     {"strategy": "none"},
+    {"balance": 4, "max_len": 600},
     {"strategy": "wrapped", "max_len": 333},
     {"strategy": "bfd_split", "max_len": 50},
 ]

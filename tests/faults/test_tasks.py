@@ -54,11 +54,19 @@ def options(tokenizer_dir: Path, **more: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-@pytest.mark.parametrize("strategy", ["bfd", "bfd_split", "wrapped"])
+@pytest.mark.parametrize(
+    ("strategy", "balance"), [("bfd", 0), ("bfd", 4), ("bfd_split", 0), ("wrapped", 0)]
+)
 def test_threads_and_tasks_do_not_change_a_byte(
-    inputs: dict[str, Path], tokenizer_dir: Path, tmp_path: Path, strategy: str
+    inputs: dict[str, Path], tokenizer_dir: Path, tmp_path: Path, strategy: str, balance: int
 ) -> None:
-    given = options(tokenizer_dir, strategy=strategy, overlong="truncate", reject_excerpts=True)
+    given = options(
+        tokenizer_dir,
+        strategy=strategy,
+        balance=balance,
+        overlong="truncate",
+        reject_excerpts=True,
+    )
     whole = sftprep.pack(inputs, out=tmp_path / "whole", **{**given, "task_bytes": 1 << 30})
     want = contents(tmp_path / "whole")
     assert whole.shards > 2

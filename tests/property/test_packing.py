@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.packing import best_fit_decreasing, lower_bound
+from reference.packing import balanced, best_fit_decreasing, lower_bound
 
 import sftprep
 
@@ -55,3 +55,37 @@ def test_bfd_has_as_many_sequences_as_the_dumb_one(sizes: list[int], seed: int) 
 def test_plan_is_a_pure_function(sizes: list[int]) -> None:
     first, second = (pieces_of(sftprep.plan_packs(sizes, ROOM)) for _ in range(2))
     assert first == second
+
+
+TOKEN_COST = 32768  # of FORMAT.md
+
+
+def imbalance(plan: list[list[tuple[int, int, int]]], ranks: int) -> float:
+    """The costliest rows of all whole steps by the mean ones, from the definition."""
+    costs = [sum(TOKEN_COST * count + count * count for _, _, count in row) for row in plan]
+    steps = [costs[at : at + ranks] for at in range(0, len(costs) - ranks + 1, ranks)]
+    total = sum(map(sum, steps))
+    return ranks * sum(map(max, steps)) / total if total else 1.0
+
+
+@given(lengths, st.one_of(whole, cutting), st.integers(2, 9), st.integers(0, 3))
+def test_balance_moves_rows_and_nothing_else(
+    sizes: list[int], strategy: str, ranks: int, seed: int
+) -> None:
+    before = pieces_of(sftprep.plan_packs(sizes, ROOM, strategy, seed=seed))
+    after = pieces_of(sftprep.plan_packs(sizes, ROOM, strategy, seed=seed, balance=ranks))
+    assert sorted(map(tuple, after)) == sorted(map(tuple, before))
+    assert imbalance(after, ranks) <= imbalance(before, ranks)
+    rest = len(before) // ranks * ranks
+    assert after[rest:] == before[rest:]
+    places = {tuple(row): place for place, row in enumerate(before)}
+    assert all(abs(places[tuple(row)] - at) < 32 * ranks for at, row in enumerate(after))
+    assert after == pieces_of(sftprep.plan_packs(sizes, ROOM, strategy, seed=seed, balance=ranks))
+
+
+def test_balance_is_what_the_format_says() -> None:
+    sizes = [1 + index * 37 % ROOM for index in range(300)]
+    for ranks, seed in [(2, 0), (8, 1), (7, 5)]:
+        plain = pieces_of(sftprep.plan_packs(sizes, ROOM, seed=seed))
+        plan = pieces_of(sftprep.plan_packs(sizes, ROOM, seed=seed, balance=ranks))
+        assert plan == [plain[place] for place in balanced(plain, ranks, seed)]

@@ -27,6 +27,7 @@ examples:
   sftprep pack big/ --tokenizer model/ --out packs/ --resume
   sftprep pack s3://bucket/chat/ --tokenizer model/ --out s3://bucket/packs
   sftprep pack big/ --tokenizer model/ --out packs/ --ray=auto
+  sftprep pack big/ --tokenizer model/ --balance 8 --out packs/
   sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
 
@@ -75,6 +76,13 @@ def _add_packing(group: argparse._ActionsContainer) -> None:
     )
     group.add_argument(
         "--seed", type=types.whole, help="order of documents of equal length (default 0)"
+    )
+    group.add_argument(
+        "--balance",
+        type=types.whole,
+        metavar="ROWS",
+        help="order the packed rows so that ROWS rows that follow each other (ranks times rows per "
+        "rank and step) cost about the same; see docs/learn/packing.md (default 0: shuffled only)",
     )
     group.add_argument(
         "--shard-size",
@@ -205,7 +213,7 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     """The report for people."""
     from dataclasses import asdict
 
-    from sftprep.totals import by_source, counted, packing_line, table
+    from sftprep.totals import balance_line, by_source, counted, packing_line, table
 
     seconds = sum(report.seconds.values())
     written = (
@@ -227,6 +235,8 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
         lines += [*by_source(totals), *_more(len(report.sources) - len(shown)), ""]
     packing = {**asdict(report), "rows": report.sequences}
     lines.append(packing_line(packing))
+    if report.balance:
+        lines.append(balance_line(report.balance, report.imbalance, report.imbalance_before))
     if report.duplicate_keys:
         keys = counted(report.duplicate_keys, "key")
         lines.append(f"{keys} occurred twice in one object; the last won")

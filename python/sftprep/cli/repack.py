@@ -13,6 +13,7 @@ SUMMARY = "pack a finished dataset again with other options, without tokenizing"
 EXAMPLES = """\
 examples:
   sftprep repack packs/ --max-len 8192 --out packs-8k/
+  sftprep repack packs/ --balance 64 --out packs-64-ranks/
   sftprep repack packs/ --strategy sequential --seed 3 --out packs-in-order/
 """
 
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overlong", choices=choices("pack", "overlong"), help="what to do with longer rows"
     )
     parser.add_argument("--seed", type=types.whole, help="order of documents of equal length")
+    parser.add_argument(
+        "--balance",
+        type=types.whole,
+        metavar="ROWS",
+        help="ROWS rows that follow each other cost about the same, see `sftprep pack --help`",
+    )
     parser.add_argument(
         "--shard-size", type=types.size, metavar="SIZE", help="size of a shard, about"
     )
@@ -52,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
         strategy=options.strategy,
         overlong=options.overlong,
         seed=options.seed,
+        balance=options.balance,
         shard_bytes=options.shard_size,
         overwrite=options.overwrite,
         allow_lost=options.allow_lost,

@@ -63,8 +63,18 @@ def lines(stats: dict[str, Any]) -> list[str]:
         f"{stats['tokenizer']}, {template}, {counted(stats['shards'], 'shard')}, "
         f"{counted(stats['bytes'], 'byte')}",
         packing_line(stats["packing"]),
+        *_balance(stats["packing"].get("balance")),
         "",
         *table(Totals.from_dict(stats["totals"])),
         "",
         *by_source(sources),
     ]
+
+
+def _balance(info: dict[str, Any] | None) -> list[str]:
+    from sftprep.totals import balance_line
+
+    if info is None:
+        return []
+    now, before = float(info["imbalance"]), float(info["imbalance_before"])
+    return [balance_line(info["ranks"], now, before)]

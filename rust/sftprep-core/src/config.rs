@@ -169,6 +169,9 @@ pub struct TrainOn {
 /// Roles that messages can have.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
 
+/// Rows of a step, at most.
+const MAX_BALANCE: u32 = 1 << 16;
+
 const LAST_TURN: &str = "last_turn";
 
 impl Default for TrainOn {
@@ -303,6 +306,8 @@ pub struct PackingConfig {
     pub overlong: Overlong,
     /// Seed of the order in which documents of equal length are placed.
     pub seed: u64,
+    /// Rows that all ranks together read in a step: they get rows of like cost (0: any rows).
+    pub balance: u32,
 }
 
 impl PackingConfig {
@@ -324,6 +329,7 @@ impl Default for PackingConfig {
             strategy: Strategy::Bfd,
             overlong: Overlong::Window,
             seed: 0,
+            balance: 0,
         }
     }
 }
@@ -442,6 +448,10 @@ impl PackConfig {
         if self.pack.max_len < 2 || self.pack.max_len > 1 << 24 {
             let seen = self.pack.max_len.to_string();
             return bad("pack.max_len", seen, "between 2 and 16777216 tokens");
+        }
+        if self.pack.balance == 1 || self.pack.balance > MAX_BALANCE {
+            let seen = self.pack.balance.to_string();
+            return bad("pack.balance", seen, "0, or between 2 and 65536 rows");
         }
         if self.output.shard_bytes < 1 << 10 || self.output.shard_bytes > 4 << 30 {
             let seen = self.output.shard_bytes.to_string();

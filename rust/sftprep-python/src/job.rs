@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use sftprep_core::config::PackConfig;
 use sftprep_core::error::{Code, Error};
-use sftprep_core::pipeline::{self, Phase, Repack, Share};
+use sftprep_core::pipeline::{self, Mix, Phase, Repack, Share};
 
 use crate::catalog::to_json;
 use crate::error::detached;
@@ -46,6 +46,19 @@ impl PackJob {
             let options: Repack = serde_json::from_str(json)
                 .map_err(|error| Error::new(Code::ConfigValue, error.to_string()))?;
             let job = pipeline::PackJob::repack(options)?;
+            Ok(Self {
+                inner: Mutex::new(job),
+            })
+        })
+    }
+
+    /// Starts to mix finished datasets; the options are a JSON object.
+    #[staticmethod]
+    fn mix(py: Python<'_>, json: &str) -> PyResult<Self> {
+        detached(py, || {
+            let options: Mix = serde_json::from_str(json)
+                .map_err(|error| Error::new(Code::ConfigValue, error.to_string()))?;
+            let job = pipeline::PackJob::mix(options)?;
             Ok(Self {
                 inner: Mutex::new(job),
             })

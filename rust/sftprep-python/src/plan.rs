@@ -4,7 +4,7 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
-use sftprep_core::config::Strategy;
+use sftprep_core::config::{PackingConfig, Strategy};
 use sftprep_core::error::{Code, Error};
 use sftprep_core::pack;
 use sftprep_core::types::{PackedRows, Piece};
@@ -17,13 +17,14 @@ const MAX_LEN: u32 = 1 << 24;
 
 /// Plans the packing of documents of these lengths.
 #[pyfunction]
-#[pyo3(signature = (lengths, max_len, strategy = "bfd", *, seed = 0))]
+#[pyo3(signature = (lengths, max_len, strategy = "bfd", *, seed = 0, balance = 0))]
 pub(crate) fn plan_packs(
     py: Python<'_>,
     lengths: &Bound<'_, PyAny>,
     max_len: u32,
     strategy: &str,
     seed: u64,
+    balance: u32,
 ) -> PyResult<PackPlan> {
     let lengths = lengths_of(lengths)?;
     detached(py, || {
@@ -33,8 +34,15 @@ pub(crate) fn plan_packs(
         }
         let strategy = strategy_of(strategy)?;
         check(&lengths, max_len, strategy)?;
+        let packing = PackingConfig {
+            max_len,
+            strategy,
+            seed,
+            balance,
+            ..PackingConfig::default()
+        };
         Ok(PackPlan {
-            plan: pack::plan(&lengths, max_len, strategy, seed)?,
+            plan: pack::plan_as(&lengths, &packing)?,
             flat: PyOnceLock::new(),
         })
     })

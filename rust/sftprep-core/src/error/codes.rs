@@ -196,6 +196,10 @@ codes! {
         "A row is longer than max_len tokens.",
         "a 10,000-token conversation with --max-len 4096",
         "Raise --max-len, or choose another --overlong." }
+    MixNotDrawn = "mix.not_drawn" {
+        "A row of a dataset was not drawn for a mixture.",
+        "sftprep mix-shards a/=0.7 b/=0.3 --out mixed/",
+        "Nothing is wrong: the datasets have more trained tokens than the shares take." }
     QualityIdentical = "quality.identical" {
         "Another row has the same text; that one is kept.",
         "a file that was concatenated with itself, under `sftprep dedup`",

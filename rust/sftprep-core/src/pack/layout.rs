@@ -178,6 +178,16 @@ impl Layout {
         }
     }
 
+    /// Sum of the squared lengths of the documents of a row.
+    pub(super) fn attention_cost(&self, row: u32) -> u64 {
+        if let Kind::Sorted(sorted) = &self.kind {
+            return sorted.attention_cost(row);
+        }
+        let mut pieces = Vec::new();
+        self.row(row, &mut pieces);
+        squares(pieces.iter().map(|piece| piece.len))
+    }
+
     pub(super) fn shape(&self, row: u32) -> RowShape {
         if let Kind::Sorted(sorted) = &self.kind {
             return sorted.shape(row);
@@ -189,6 +199,11 @@ impl Layout {
             documents: pieces.len() as u32,
         }
     }
+}
+
+/// What attention costs in a row: the sum of the squared lengths of its documents.
+fn squares(lengths: impl Iterator<Item = u32>) -> u64 {
+    lengths.map(|it| u64::from(it) * u64::from(it)).sum()
 }
 
 impl Sorted {
@@ -248,6 +263,17 @@ impl Sorted {
         }
         let (tokens, documents) = self.bins.shape(row);
         RowShape { tokens, documents }
+    }
+
+    /// Which documents they are does not matter, so it is not found out.
+    fn attention_cost(&self, row: u32) -> u64 {
+        if row >= self.bins.rows() {
+            return squares(std::iter::once(self.max_len));
+        }
+        let mut sum = 0;
+        self.bins
+            .visit(row, |slot| sum += squares(std::iter::once(slot.length)));
+        sum
     }
 
     /// The last piece (nearly always the only one) of the document that takes `slot`.

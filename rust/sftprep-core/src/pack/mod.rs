@@ -16,8 +16,10 @@
 //! # Ok::<(), sftprep_core::error::Error>(())
 //! ```
 
+mod balance;
 mod bound;
 mod cuts;
+mod draw;
 mod fit;
 mod histogram;
 mod layout;
@@ -25,14 +27,16 @@ mod permute;
 #[cfg(test)]
 mod tests;
 
-use crate::config::Strategy;
+use crate::config::{PackingConfig, Strategy};
 use crate::error::{Code, Error, Result};
 use crate::types::{PackedRows, Piece, RowShape};
 
 use layout::Layout;
 use permute::{Permutation, derive_key};
 
+pub use balance::{Balance, TOKEN_COST, WINDOW_STEPS};
 pub use cuts::Cuts;
+pub use draw::{draw, shares};
 
 /// Domain of the key that shuffles rows; documents of length `l` use `l`, which is smaller.
 const ROW_DOMAIN: u64 = 1 << 32;
@@ -66,6 +70,20 @@ pub struct PackPlan {
     layout: Layout,
     stats: PlanStats,
     shuffle: Option<Permutation>,
+    balanced: Option<(Vec<u32>, Balance)>,
+}
+
+/// Plans the packing of documents of these lengths (in tokens) as the options say.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn plan_as(lengths: &[u32], packing: &PackingConfig) -> Result<PackPlan> {
+    let plan = plan(lengths, packing.max_len, packing.strategy, packing.seed)?;
+    Ok(match packing.balance {
+        0 => plan,
+        ranks => plan.balanced(ranks, packing.seed),
+    })
 }
 
 /// Plans the packing of documents of these lengths (in tokens) into sequences of `max_len`.
@@ -101,6 +119,7 @@ pub fn plan(lengths: &[u32], max_len: u32, strategy: Strategy, seed: u64) -> Res
         layout,
         stats,
         shuffle,
+        balanced: None,
     })
 }
 
@@ -110,10 +129,34 @@ impl PackPlan {
         self.stats
     }
 
+    /// The same rows in an order in which each step of `ranks` rows has rows of like cost. The cost
+    /// of a row is [`TOKEN_COST`] per token and the sum of the squared lengths of its documents.
+    #[must_use]
+    pub fn balanced(mut self, ranks: u32, seed: u64) -> Self {
+        self.balanced = None;
+        let cost = |row: u32| {
+            let row = self.planned(row as usize);
+            let tokens = u64::from(self.layout.shape(row).tokens);
+            TOKEN_COST * tokens + self.layout.attention_cost(row)
+        };
+        let balanced = balance::balanced(self.stats.rows as u32, ranks, seed, cost);
+        self.balanced = Some(balanced);
+        self
+    }
+
+    /// How equal the work of the ranks is, if the rows are ordered by it.
+    pub fn balance(&self) -> Option<Balance> {
+        self.balanced.as_ref().map(|(_, balance)| *balance)
+    }
+
     fn planned(&self, row: usize) -> u32 {
-        match &self.shuffle {
-            Some(shuffle) => shuffle.apply(row as u32),
+        let row = match &self.balanced {
+            Some((order, _)) => order[row],
             None => row as u32,
+        };
+        match &self.shuffle {
+            Some(shuffle) => shuffle.apply(row),
+            None => row,
         }
     }
 }

@@ -11,10 +11,10 @@ use super::work::PlannedInput;
 use crate::assets::ModelAssets;
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
-use crate::pack::PackPlan;
+use crate::pack::{Balance, PackPlan, TOKEN_COST, WINDOW_STEPS};
 use crate::shard::{
-    ControlTokenInfo, FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo, TokenizerInfo,
-    keep_file,
+    BalanceInfo, ControlTokenInfo, FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo,
+    TokenizerInfo, keep_file,
 };
 
 /// Names the work area of runs with these options.
@@ -121,6 +121,17 @@ pub(super) fn packing_info(config: &PackConfig, plan: &PackPlan) -> PackingInfo 
         lower_bound: stats.lower_bound,
         fill: format!("{:.6}", stats.fill),
         gap: format!("{:.6}", stats.gap),
+        balance: plan.balance().map(balance_info),
+    }
+}
+
+fn balance_info(balance: Balance) -> BalanceInfo {
+    BalanceInfo {
+        ranks: u64::from(balance.ranks),
+        window_steps: u64::from(WINDOW_STEPS),
+        token_cost: TOKEN_COST,
+        imbalance: format!("{:.6}", balance.after),
+        imbalance_before: format!("{:.6}", balance.before),
     }
 }
 

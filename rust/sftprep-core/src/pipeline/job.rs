@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::control::{Control, Progress};
 use super::report::PackReport;
-use super::{Phase, Repack, repack, run};
+use super::{Mix, Phase, Repack, mix, repack, run};
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
 
@@ -38,6 +38,14 @@ impl PackJob {
     /// `run.internal` if no thread can be started.
     pub fn repack(options: Repack) -> Result<Self> {
         Self::spawn(move |control| repack(&options, control))
+    }
+
+    /// Starts to mix finished datasets.
+    ///
+    /// # Errors
+    /// `run.internal` if no thread can be started.
+    pub fn mix(options: Mix) -> Result<Self> {
+        Self::spawn(move |control| mix(&options, control))
     }
 
     fn spawn(work: impl FnOnce(&Control) -> Result<PackReport> + Send + 'static) -> Result<Self> {

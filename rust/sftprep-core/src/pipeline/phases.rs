@@ -367,7 +367,7 @@ impl Run<'_> {
     fn plan(&self, mapped: &MappedRows) -> Result<PackPlan> {
         let packing = &self.recipe.config.pack;
         let lengths = mapped.segment.lengths();
-        pack::plan(lengths, packing.max_len, packing.strategy, packing.seed)
+        pack::plan_as(lengths, packing)
     }
 
     /// What the plan phase left, for another process.

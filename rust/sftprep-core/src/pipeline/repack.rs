@@ -12,26 +12,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::control::{Control, Stage};
+use super::control::Control;
 use super::map::{Mapped, MappedRow};
-use super::merge::{Mapping, merge};
-use super::phases::Share;
 use super::prepare::Prepared;
 use super::report::{PackReport, Timer};
+use super::rewrite::Rewrite;
 use super::rows::RowSink;
-use super::tasks::TaskEnd;
 use super::windows::{Window, raw_windows};
-use super::work::{PartRecord, SourceFormat, TaskFiles};
-use super::{MappedRows, facts, write};
-use crate::config::{Overlong, PackConfig, StopPolicy, Strategy, TrainOn};
+use crate::config::{Overlong, PackConfig, PackingConfig, StopPolicy, Strategy, TrainOn};
 use crate::error::{Code, Error, Reject, Result};
 use crate::label::{Remask, Remasked};
-use crate::pack;
-use crate::shard::{
-    Access, FileInfo, FileKind, LoggedOutcome, Manifest, OutputDir, PastDocuments, PastRow,
-    RunFacts, ShardReader, keep_file, past_rows, write_huggingface_files,
-};
-use crate::source::{Compression, InputFile, Kind, Part};
+use crate::shard::{LoggedOutcome, Manifest, PastDocuments, PastRow, ShardReader, past_rows};
 use crate::types::{Example, RowPlace};
 
 /// Rows handed on at a time.
@@ -39,6 +30,9 @@ const CHUNK_ROWS: usize = 256;
 
 /// Rows named in the error when a source lost some.
 const SHOWN: usize = 10;
+
+/// What the ledger says of a row that a mixture did not take.
+const NOT_DRAWN: &str = "its dataset has more trained tokens than its share takes";
 
 /// What to repack, and how. What is not given stays as it was.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -56,6 +50,8 @@ pub struct Repack {
     pub overlong: Option<Overlong>,
     /// Seed of the placement.
     pub seed: Option<u64>,
+    /// Rows that all ranks together read in a step.
+    pub balance: Option<u32>,
     /// Bytes of a shard, about.
     pub shard_bytes: Option<u64>,
     /// Which turns are trained.
@@ -80,80 +76,45 @@ pub struct Repack {
 /// `shard.*` if the source is not whole; `config.value` if its documents were cut, or if it lost
 /// some that the new options would have kept; else as a run.
 pub fn repack(options: &Repack, control: &Control) -> Result<PackReport> {
-    let mut timer = Timer::start();
+    let timer = Timer::start();
     let reader = ShardReader::open(&options.from)?;
     let manifest = reader.manifest();
-    let (value, config) = new_config(manifest, options)?;
-    let files: Vec<InputFile> = manifest.inputs.iter().map(input).collect();
-    let part = |source| Part {
-        source: source as u32,
-        range: None,
-    };
-    let tasks = vec![(0..files.len()).map(part).collect::<Vec<Part>>()];
-    control.enter(Stage::Map);
-    control.check()?;
-    let tag = facts::work_tag(&config);
-    let output = OutputDir::open(&options.out, options.overwrite, &tag, Access::New)?;
-    output.check_space(manifest.files.iter().map(|file| file.bytes * 3 / 2).sum())?;
-    timer.lap("load");
-
-    let before = PackReport::load(&options.from).unwrap_or_default();
+    let (value, config) = resolved(manifest, options)?;
     let old = old_config(manifest)?;
-    let source = Source {
+    let past = Past {
+        dir: &options.from,
         reader: &reader,
-        options,
         remask: Remask::new(&old.label, &config.label)?,
-        old: &old,
+        old,
+        first_input: 0,
+        drawn: None,
+    };
+    let rewrite = Rewrite {
+        options,
+        past: vec![past],
         config: &config,
+        value,
+        mix: manifest.mix.clone(),
     };
-    let mut sink = RowSink::new(&config, &files, &tasks, control, &output, true);
-    sink.hold();
-    let lost = source.rows(&mut sink, control)?;
-    sink.take(end(manifest, &before))?;
-    let record = TaskFiles::new(&output, 0).record();
-    let records: Vec<_> = record.into_iter().collect();
-    timer.lap("map");
+    rewrite.run(timer, control)
+}
 
-    control.enter(Stage::Plan);
-    let mapping = Mapping {
-        config: &config,
-        files: &files,
-        tasks: &tasks,
-        records: &records,
-        output: &output,
-    };
-    let mapped = merge(&mapping, sink.into_held(), control)?;
-    let packing = &config.pack;
-    let lengths = mapped.segment.lengths();
-    let plan = pack::plan(lengths, packing.max_len, packing.strategy, packing.seed)?;
-    timer.lap("plan");
-
-    control.enter(Stage::Write);
-    let (shards, _) = write::write_shards(&plan, &mapped, &config, Share::ALL, control, &output)?;
-    let facts = RunFacts {
-        config: value,
-        tokenizer: manifest.tokenizer.clone(),
-        template: manifest.template.clone(),
-        inputs: facts::inputs(&mapped.plan.inputs),
-        packing: facts::packing_info(&config, &plan),
-    };
-    let files = other_files(options, manifest, &mapped, shards, &output)?;
-    let new = Manifest::new(facts, &mapped.plan.ledger.totals, files);
-    timer.lap("write");
-    let mut report = as_before(PackReport::of_rows(&mapped, &plan), &before);
-    report.warnings.extend(lost);
-    report.seal(&new);
-    report.seconds = timer.laps();
-    report.save(&output.files())?;
-    let new = new.to_bytes();
-    Manifest::parse(&new).map_err(|error| Error::new(Code::RunInternal, error.message))?;
-    output.commit(&new)?;
-    control.enter(Stage::Done);
-    Ok(report)
+impl Repack {
+    /// Names of the packing options that are given.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("max_len", self.max_len.is_some()),
+            ("strategy", self.strategy.is_some()),
+            ("overlong", self.overlong.is_some()),
+            ("seed", self.seed.is_some()),
+            ("balance", self.balance.is_some()),
+        ];
+        all.into_iter().filter(|it| it.1).map(|it| it.0).collect()
+    }
 }
 
 /// The configuration of the source with the new options, as the manifest has it and typed.
-fn new_config(manifest: &Manifest, options: &Repack) -> Result<(Value, PackConfig)> {
+pub(super) fn resolved(manifest: &Manifest, options: &Repack) -> Result<(Value, PackConfig)> {
     let mut value = manifest.config.clone();
     let mut put = |section: &str, name: &str, new: Option<Value>| {
         if let (Some(new), Some(section)) = (new, value.get_mut(section)) {
@@ -164,6 +125,7 @@ fn new_config(manifest: &Manifest, options: &Repack) -> Result<(Value, PackConfi
     put("pack", "strategy", named(options.strategy));
     put("pack", "overlong", named(options.overlong));
     put("pack", "seed", options.seed.map(Value::from));
+    put("pack", "balance", options.balance.map(Value::from));
     put(
         "output",
         "shard_bytes",
@@ -192,44 +154,71 @@ fn named<T: Serialize>(option: Option<T>) -> Option<Value> {
     option.and_then(|it| serde_json::to_value(it).ok())
 }
 
-/// Where documents come from.
-struct Source<'a> {
-    reader: &'a ShardReader,
-    options: &'a Repack,
-    remask: Option<Remask>,
-    old: &'a PackConfig,
-    config: &'a PackConfig,
+/// A dataset that documents come from.
+pub(super) struct Past<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) reader: &'a ShardReader,
+    pub(super) remask: Option<Remask>,
+    /// The options it was packed with.
+    pub(super) old: PackConfig,
+    /// Number of its first input in the new dataset.
+    pub(super) first_input: u32,
+    /// Which of its packed rows are wanted, if not all.
+    pub(super) drawn: Option<Vec<bool>>,
 }
 
-impl Source<'_> {
+impl Past<'_> {
+    /// The place of a row in the new dataset.
+    fn place(&self, place: RowPlace) -> RowPlace {
+        RowPlace {
+            source: self.first_input + place.source,
+            ..place
+        }
+    }
+
     /// Hands all input rows to the sink; returns what there is to say about rows of which the
     /// source knows too little.
-    fn rows(&self, sink: &mut RowSink<'_>, control: &Control) -> Result<Option<String>> {
+    pub(super) fn rows(
+        &self,
+        job: &Rewrite<'_>,
+        sink: &mut RowSink<'_>,
+        control: &Control,
+    ) -> Result<Option<String>> {
         let check = || control.check();
         let documents = PastDocuments::find(self.reader, &check)?;
         let mut waiting = Mapped::default();
         let mut lost = Lost::default();
+        let mut wanted = self.drawn.iter().flatten();
         sink.take(Mapped::default())?; // begins the task
-        past_rows(&self.options.from, self.reader, |row| {
+        past_rows(self.dir, self.reader, |row| {
             let PastRow {
                 place,
                 encoded,
                 cut,
                 in_parts,
                 left_out,
+                ..
             } = row;
+            if left_out.is_none() && wanted.next() == Some(&false) {
+                sink.take(std::mem::take(&mut waiting))?;
+                let reject = Reject::new(Code::MixNotDrawn, NOT_DRAWN);
+                let outcome = LoggedOutcome::Dropped(reject);
+                return sink.past_row(self.place(place), encoded, &outcome);
+            }
             let mut lose = |why: &'static str| {
                 let input = &self.reader.manifest().inputs[place.source as usize].name;
                 lost.add(why, || format!("{input}:{}", place.line));
             };
-            if in_parts && self.cuts_anew() || self.drops_more(left_out.as_ref()) {
+            if in_parts && self.cuts_anew(job.config)
+                || self.drops_more(job.config, left_out.as_ref())
+            {
                 lose(LOST_TOKENS);
             }
             let result = match left_out {
                 None => {
                     let examples = examples(&documents, place, &mut lose)?;
                     let examples = self.labelled(examples, &mut lose);
-                    examples.map(|it| self.samples(it, in_parts.then_some(cut), lose))
+                    examples.map(|it| samples(&job.config.pack, it, in_parts.then_some(cut), lose))
                 }
                 Some((true, reject)) => {
                     if self
@@ -243,12 +232,12 @@ impl Source<'_> {
                 }
                 Some((false, reject)) => {
                     sink.take(std::mem::take(&mut waiting))?;
-                    let reject = self.renamed(reject);
-                    return sink.past_row(place, encoded, &LoggedOutcome::Dropped(reject));
+                    let outcome = LoggedOutcome::Dropped(self.renamed(job.config, reject));
+                    return sink.past_row(self.place(place), encoded, &outcome);
                 }
             };
             waiting.rows.push(MappedRow {
-                place,
+                place: self.place(place),
                 result,
                 excerpt: None,
             });
@@ -262,11 +251,11 @@ impl Source<'_> {
         let Some(message) = lost.told() else {
             return Ok(None);
         };
-        if self.options.allow_lost {
+        if job.options.allow_lost {
             return Ok(Some(message));
         }
         Err(Error::new(Code::ConfigValue, message)
-            .at_path(&self.options.from)
+            .at_path(self.dir)
             .hint("pack the inputs again, or go on without them with --allow-lost"))
     }
 
@@ -290,59 +279,58 @@ impl Source<'_> {
     }
 
     /// Whether a row was dropped for its length that might not be dropped now.
-    fn drops_more(&self, left_out: Option<&(bool, Reject)>) -> bool {
+    fn drops_more(&self, new: &PackConfig, left_out: Option<&(bool, Reject)>) -> bool {
         let overlong = matches!(left_out, Some((false, it)) if it.code == Code::PackOverlong);
-        overlong && self.would_keep()
+        overlong && self.would_keep(new)
     }
 
     /// Whether rows that the source dropped for their length would be dropped again.
-    fn would_keep(&self) -> bool {
-        let (old, new) = (&self.old.pack, &self.config.pack);
+    fn would_keep(&self, new: &PackConfig) -> bool {
+        let (old, new) = (&self.old.pack, &new.pack);
         new.max_len > old.max_len || new.splits() || new.overlong != old.overlong
     }
 
     /// Whether rows that were packed in parts would be cut in other places.
-    fn cuts_anew(&self) -> bool {
-        let (old, new) = (&self.old.pack, &self.config.pack);
+    fn cuts_anew(&self, new: &PackConfig) -> bool {
+        let (old, new) = (&self.old.pack, &new.pack);
         let elsewhere = new.max_len != old.max_len || new.splits() || new.overlong != old.overlong;
         elsewhere || self.remask.is_some()
     }
 
-    /// The documents of a row as if they had just been tokenized. `cut` is what was cut off, if the
-    /// row is there in parts.
-    fn samples(
-        &self,
-        examples: Vec<Example>,
-        cut: Option<u64>,
-        mut lose: impl FnMut(&'static str),
-    ) -> Vec<Prepared> {
-        let packing = &self.config.pack;
-        let sample = |(part, example)| Prepared {
-            example,
-            window: cut.map(|cut| {
-                Box::new(Window {
-                    cut: if part == 0 { cut } else { 0 },
-                    ..Window::default()
-                })
-            }),
-            ..Prepared::default()
-        };
-        let samples = raw_windows((0..).zip(examples).map(sample).collect(), packing);
-        let too_long = |it: &Prepared| it.example.input_ids.len() > packing.max_len as usize;
-        if packing.windows() && samples.iter().any(too_long) {
-            lose("windows of a conversation are rendered, which takes the inputs");
-        }
-        samples
-    }
-
     /// The reason of a drop in the words of the new options.
-    fn renamed(&self, mut reject: Reject) -> Reject {
+    fn renamed(&self, new: &PackConfig, mut reject: Reject) -> Reject {
         if reject.code == Code::PackOverlong {
             let of = |config: &PackConfig| format!("more than max_len {}", config.pack.max_len);
-            reject.detail = reject.detail.replacen(&of(self.old), &of(self.config), 1);
+            reject.detail = reject.detail.replacen(&of(&self.old), &of(new), 1);
         }
         reject
     }
+}
+
+/// The documents of a row as if they had just been tokenized. `cut` is what was cut off, if the
+/// row is there in parts.
+fn samples(
+    packing: &PackingConfig,
+    examples: Vec<Example>,
+    cut: Option<u64>,
+    mut lose: impl FnMut(&'static str),
+) -> Vec<Prepared> {
+    let sample = |(part, example)| Prepared {
+        example,
+        window: cut.map(|cut| {
+            Box::new(Window {
+                cut: if part == 0 { cut } else { 0 },
+                ..Window::default()
+            })
+        }),
+        ..Prepared::default()
+    };
+    let samples = raw_windows((0..).zip(examples).map(sample).collect(), packing);
+    let too_long = |it: &Prepared| it.example.input_ids.len() > packing.max_len as usize;
+    if packing.windows() && samples.iter().any(too_long) {
+        lose("windows of a conversation are rendered, which takes the inputs");
+    }
+    samples
 }
 
 /// The documents of an input row.
@@ -396,97 +384,6 @@ impl Lost {
     }
 }
 
-fn old_config(manifest: &Manifest) -> Result<PackConfig> {
-    Ok(new_config(manifest, &Repack::default())?.1)
-}
-
-fn input(info: &crate::shard::InputInfo) -> InputFile {
-    InputFile {
-        name: info.name.clone(),
-        path: PathBuf::from(&info.name),
-        kind: Kind::JsonLines,
-        compression: Compression::None,
-        bytes: info.bytes,
-    }
-}
-
-/// The end of the one task.
-fn end(manifest: &Manifest, before: &PackReport) -> Mapped {
-    let parts = (0..)
-        .zip(&manifest.inputs)
-        .map(|(source, input)| PartRecord {
-            source,
-            bytes: input.bytes,
-            lines: 0,
-            blake3: Some(input.blake3.clone()).filter(|hash| !hash.is_empty()),
-        });
-    let formats = (0..)
-        .zip(&before.sources)
-        .map(|(source, told)| SourceFormat {
-            source,
-            format: told.format.clone(),
-            evidence: told.evidence.clone(),
-        });
-    Mapped {
-        end: Some(TaskEnd {
-            parts: parts.collect(),
-            formats: formats.collect(),
-        }),
-        ..Mapped::default()
-    }
-}
-
-/// Writes what is not a shard; returns all files.
-fn other_files(
-    options: &Repack,
-    manifest: &Manifest,
-    mapped: &MappedRows,
-    mut files: Vec<FileInfo>,
-    output: &OutputDir,
-) -> Result<Vec<FileInfo>> {
-    let dir = output.files();
-    files.extend(mapped.plan.ledger.files.iter().cloned());
-    files.extend(write_huggingface_files(&dir, &files)?);
-    let made = |name: &str| files.iter().any(|file| file.name == name);
-    let kept: Vec<&FileInfo> = manifest
-        .files_of(FileKind::Metadata)
-        .filter(|file| !made(&file.name))
-        .collect();
-    for file in kept {
-        let path: &Path = &options.from.join(&file.name);
-        let bytes =
-            std::fs::read(path).map_err(|error| Error::io(Code::ShardCorrupt, path, &error))?;
-        let copy = keep_file(&dir, &file.name, &bytes)?;
-        if copy.blake3 != file.blake3 {
-            let message = "the file differs from what its manifest promises";
-            return Err(Error::new(Code::ShardCorrupt, message).at_path(path));
-        }
-        files.push(copy);
-    }
-    Ok(files)
-}
-
-/// What only the run that tokenized the rows can know.
-fn as_before(mut report: PackReport, before: &PackReport) -> PackReport {
-    report.tokenizer_engine.clone_from(&before.tokenizer_engine);
-    report.date.clone_from(&before.date);
-    report.warnings.clone_from(&before.warnings);
-    report.duplicate_keys = before.duplicate_keys;
-    report.control_text_rows = before.control_text_rows;
-    report.boundary_rows = before.boundary_rows;
-    report.boundary_turns = before.boundary_turns;
-    report.boundary_list.clone_from(&before.boundary_list);
-    report.expanded_rows = before.expanded_rows;
-    report.expanded_samples = before.expanded_samples;
-    if before.windows > 0 {
-        report.window_rows = before.window_rows;
-        report.windows = before.windows;
-        report.repeated_tokens = before.repeated_tokens;
-    }
-    report.dropped_fields.clone_from(&before.dropped_fields);
-    report.turns_by_method.clone_from(&before.turns_by_method);
-    for (new, old) in report.sources.iter_mut().zip(&before.sources) {
-        new.path.clone_from(&old.path);
-    }
-    report
+pub(super) fn old_config(manifest: &Manifest) -> Result<PackConfig> {
+    Ok(resolved(manifest, &Repack::default())?.1)
 }

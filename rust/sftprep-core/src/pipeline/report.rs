@@ -11,7 +11,7 @@ use super::recipe::Recipe;
 use super::rows::{BoundaryPlace, Counts};
 use crate::error::{Code, Error, Result};
 use crate::pack::PackPlan;
-use crate::shard::{Manifest, REPORT_NAME, SourceTotals};
+use crate::shard::{Manifest, MixInfo, REPORT_NAME, SourceTotals};
 use crate::source::STDIN;
 use crate::types::NO_MESSAGE;
 
@@ -90,6 +90,12 @@ pub struct PackReport {
     pub lower_bound: u64,
     /// Sequences above that bound, as a share of it.
     pub gap: f64,
+    /// Rows of a step, if the rows are ordered by their cost.
+    pub balance: u32,
+    /// Then: the costliest rows of all steps by the mean ones, 1 being perfect.
+    pub imbalance: f64,
+    /// The same without balancing.
+    pub imbalance_before: f64,
     /// Which tokenizer engine ran, and why.
     pub tokenizer_engine: String,
     /// Object keys that occurred twice in one object; the last one won.
@@ -120,6 +126,8 @@ pub struct PackReport {
     pub boundary_turns: u64,
     /// The first of those rows.
     pub boundary_list: Vec<BoundaryRow>,
+    /// The datasets that it was mixed of, if it was.
+    pub mix: Vec<MixInfo>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Seconds per phase: load, map, plan, write.
@@ -146,7 +154,7 @@ impl PackReport {
 
     /// What rows and plan say, wherever the rows are from.
     pub(super) fn of_rows(mapped: &MappedRows, plan: &PackPlan) -> Self {
-        let stats = plan.stats();
+        let (stats, balance) = (plan.stats(), plan.balance());
         let Counts {
             duplicate_keys,
             control_text_rows,
@@ -197,6 +205,9 @@ impl PackReport {
             fill: stats.fill,
             lower_bound: stats.lower_bound,
             gap: stats.gap,
+            balance: balance.map_or(0, |it| it.ranks),
+            imbalance: balance.map_or(0.0, |it| it.after),
+            imbalance_before: balance.map_or(0.0, |it| it.before),
             duplicate_keys,
             control_text_rows,
             straddling_tokens,

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::facts::data_config;
 use super::recipe::Recipe;
@@ -148,12 +148,16 @@ impl Order {
 }
 
 /// Name of the first option that differs.
-fn first_difference(one: &Value, two: &Value) -> Option<String> {
+pub(super) fn first_difference(one: &Value, two: &Value) -> Option<String> {
     let (Value::Object(one), Value::Object(two)) = (one, two) else {
         return (one != two).then(String::new);
     };
-    one.iter().find_map(|(key, value)| {
-        let inner = first_difference(value, two.get(key).unwrap_or(&Value::Null))?;
+    let mut keys: Vec<&String> = one.keys().chain(two.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into_iter().find_map(|key| {
+        let value = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        let inner = first_difference(&value(one), &value(two))?;
         Some(if inner.is_empty() {
             key.clone()
         } else {

@@ -54,6 +54,9 @@ pub struct Manifest {
     pub inputs: Vec<InputInfo>,
     /// How the rows were packed.
     pub packing: PackingInfo,
+    /// The datasets that it was mixed of, if it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mix: Vec<MixInfo>,
     /// What became of every row and token, over all inputs.
     pub totals: SourceTotals,
     /// The same per input, in the order of `inputs`.
@@ -145,6 +148,47 @@ pub struct PackingInfo {
     pub fill: String,
     /// `rows / lower_bound - 1`, six decimals.
     pub gap: String,
+    /// Which rows share a step, if they are ordered by their cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceInfo>,
+}
+
+/// A dataset that others were mixed with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MixInfo {
+    /// Its identity.
+    pub content_id: String,
+    /// Its options.
+    pub config: Value,
+    /// Its inputs, which follow those of the datasets before.
+    pub inputs: u64,
+    /// The share that it was to have, of the sum of all.
+    pub weight: String,
+    /// Input rows that were packed in it.
+    pub rows: u64,
+    /// Those that were drawn.
+    pub rows_drawn: u64,
+    /// Their trained tokens before it was mixed.
+    pub trained_tokens: u64,
+    /// Those that were drawn.
+    pub trained_tokens_drawn: u64,
+}
+
+/// An order of rows in which those of a step have like cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BalanceInfo {
+    /// Rows of a step.
+    pub ranks: u64,
+    /// Steps of a window, at least, unless the whole data set has fewer.
+    pub window_steps: u64,
+    /// What a token costs beside its attention, in squared tokens.
+    pub token_cost: u64,
+    /// Sum of the costliest rows of all steps by that of the mean ones, six decimals.
+    pub imbalance: String,
+    /// The same without balancing.
+    pub imbalance_before: String,
 }
 
 /// What a file of the dataset is.
@@ -256,6 +300,8 @@ pub struct RunFacts {
     pub inputs: Vec<InputInfo>,
     /// How the rows were packed.
     pub packing: PackingInfo,
+    /// The datasets that it was mixed of, if it was.
+    pub mix: Vec<MixInfo>,
 }
 
 impl Manifest {
@@ -272,6 +318,7 @@ impl Manifest {
             template: facts.template,
             inputs: facts.inputs,
             packing: facts.packing,
+            mix: facts.mix,
             totals: totals.all(),
             totals_by_source: totals
                 .by_source()

@@ -38,8 +38,9 @@ pub use hashed::Digest;
 pub use huggingface::{INFO_NAME, STATE_NAME, write_huggingface_files};
 pub use ledger::{LEDGER_NAME, LedgerFiles, LedgerRow, LedgerWriter, Outcome, REJECTS_NAME};
 pub use manifest::{
-    BatchInfo, ControlTokenInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo, MANIFEST_NAME,
-    Manifest, PackingInfo, REPORT_NAME, RunFacts, TemplateInfo, TokenizerInfo, content_id,
+    BalanceInfo, BatchInfo, ControlTokenInfo, FORMAT_VERSION, FileInfo, FileKind, InputInfo,
+    MANIFEST_NAME, Manifest, MixInfo, PackingInfo, REPORT_NAME, RunFacts, TemplateInfo,
+    TokenizerInfo, content_id,
 };
 pub use output::{Access, OutputDir};
 pub use past::{PastDocuments, PastRow, past_rows};

@@ -23,6 +23,8 @@ pub struct PastRow {
     pub place: RowPlace,
     /// Tokens that the tokenizer gave for it.
     pub encoded: u64,
+    /// Tokens that have a label.
+    pub trained: u64,
     /// Tokens that were cut off.
     pub cut: u64,
     /// Whether it was packed in parts: as windows, or after something was cut off.
@@ -72,6 +74,7 @@ pub fn past_rows(
         let decision: &[i8] = mapped.buffer(batch, 3)?;
         let tokens: &[u64] = mapped.buffer(batch, 9)?;
         let code: &[i8] = mapped.buffer(batch, 4)?;
+        let trained: &[u64] = mapped.buffer(batch, 10)?;
         let cut: &[u64] = mapped.buffer(batch, 11)?;
         let lengths = [
             source.len(),
@@ -80,6 +83,7 @@ pub fn past_rows(
             decision.len(),
             code.len(),
             tokens.len(),
+            trained.len(),
             cut.len(),
         ];
         if lengths.iter().any(|&length| length as u64 != info.rows) {
@@ -101,6 +105,7 @@ pub fn past_rows(
                     offset: offset[row],
                 },
                 encoded: tokens[row],
+                trained: trained[row],
                 cut: cut[row],
                 in_parts: decision[row] == 0 && code[row] != 0,
                 left_out,
