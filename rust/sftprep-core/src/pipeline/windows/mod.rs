@@ -177,7 +177,11 @@ impl Worker<'_> {
             if last_only {
                 rendering.keep_last();
             }
-            cut += rendering.left_out(|message| !covered.contains(&message));
+            // what the template writes before the messages, such as tools, counts once
+            cut += rendering.left_out(|message| match message {
+                Some(message) => !covered.contains(&message),
+                None => covered.is_empty(),
+            });
             covered.extend(&rendering.messages);
             renderings.push(rendering);
         }

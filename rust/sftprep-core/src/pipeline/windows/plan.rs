@@ -195,58 +195,104 @@ impl<F> Search<'_, F> {
         let outline = self.outline;
         let last = outline.turns[turns.end - 1];
         let starts = self.candidates(outline.turns[turns.start]);
-        let estimate = |at: usize| outline.estimate(starts[at].message, last);
-        let mut untried = vec![true; starts.len()];
-        let (mut refused, mut why) = (0, String::new());
-        // Starts before `low` are too early, those from `high` on fit.
-        let (mut low, mut high) = (0, starts.len());
-        let (mut best, mut long) = (None, None);
-        // By how much windows are longer than they were thought to be.
-        let mut more = 0;
-        loop {
-            let fits = |at: &usize| estimate(*at) + more <= i64::from(self.max_len);
-            let likely = (low..high).find(fits).unwrap_or(high.max(1) - 1);
-            let mut next = (likely..high).find(|at| untried[*at]);
-            if best.is_none() {
-                next = next.or_else(|| (low..likely).rev().find(|at| untried[*at]));
-                if refused > MAX_REFUSED {
-                    next = untried.first().is_some_and(|it| *it).then_some(0);
-                }
-            } else if next.is_some_and(|at| !fits(&at)) {
-                next = None;
-            }
-            let Some(at) = next else { break };
-            untried[at] = false;
+        let estimates = starts.iter().map(|it| outline.estimate(it.message, last));
+        let mut bracket = Bracket::new(estimates.collect(), self.max_len);
+        let (mut best, mut long, mut why) = (None, None, String::new());
+        while let Some(at) = bracket.next(best.is_some()) {
             match (self.probe)(starts[at].message, turns.clone())? {
                 Probe::Window { tokens, made } => {
-                    more = i64::from(tokens) - estimate(at);
                     let planned = Planned {
                         start: starts[at].message,
                         turns: turns.clone(),
                         tokens,
                         made,
                     };
-                    if tokens <= self.max_len {
-                        high = at;
+                    if bracket.measured(at, tokens) {
                         best = Some(planned);
                     } else {
-                        low = at + 1;
                         long = Some(planned);
                     }
                 }
                 Probe::Refused(reason) => {
-                    refused += 1;
                     why = reason;
+                    bracket.refused += 1;
                     if starts[at].within {
                         self.within_refused = true;
-                        for (untried, start) in untried.iter_mut().zip(&starts) {
-                            *untried &= !start.within;
-                        }
+                        bracket.skip(|at| starts[at].within);
                     }
                 }
             }
         }
         Ok(best.or(long).map_or(Filled::Refused(why), Filled::Window))
+    }
+}
+
+/// The search among starts, ascending: those before `low` are too early, those from `high` on fit.
+struct Bracket {
+    /// Tokens of the window from each start, as far as the whole tells.
+    estimates: Vec<i64>,
+    max_len: i64,
+    untried: Vec<bool>,
+    low: usize,
+    high: usize,
+    refused: usize,
+    /// By how much the last window was longer than it was thought to be.
+    more: i64,
+}
+
+impl Bracket {
+    fn new(estimates: Vec<i64>, max_len: u32) -> Self {
+        Self {
+            untried: vec![true; estimates.len()],
+            high: estimates.len(),
+            estimates,
+            max_len: i64::from(max_len),
+            low: 0,
+            refused: 0,
+            more: 0,
+        }
+    }
+
+    /// The start to try next: the first that should fit; unless one is `found`, also one that
+    /// should not.
+    fn next(&mut self, found: bool) -> Option<usize> {
+        let untried = |at: &usize| self.untried[*at];
+        let fits = |at: &usize| self.estimates[*at] + self.more <= self.max_len;
+        let mut open = self.low..self.high;
+        let enough = self.refused > MAX_REFUSED;
+        let next = if found {
+            let first = open.find(fits).filter(|_| !enough);
+            first.and_then(|first| (first..self.high).find(untried))
+        } else if enough {
+            (0..1.min(self.untried.len())).find(untried)
+        } else {
+            let likely = open.find(fits).unwrap_or(self.high.max(1) - 1);
+            let later = (likely..self.high).find(untried);
+            later.or_else(|| (self.low..likely).rev().find(untried))
+        };
+        if let Some(at) = next {
+            self.untried[at] = false;
+        }
+        next
+    }
+
+    /// Notes what the window from a start measures; returns whether it fits.
+    fn measured(&mut self, at: usize, tokens: u32) -> bool {
+        self.more = i64::from(tokens) - self.estimates[at];
+        let fits = i64::from(tokens) <= self.max_len;
+        if fits {
+            self.high = at;
+        } else {
+            self.low = at + 1;
+        }
+        fits
+    }
+
+    /// Leaves some starts out.
+    fn skip(&mut self, which: impl Fn(usize) -> bool) {
+        for (at, untried) in self.untried.iter_mut().enumerate() {
+            *untried &= !which(at);
+        }
     }
 }
 

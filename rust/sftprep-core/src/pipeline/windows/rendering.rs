@@ -100,7 +100,7 @@ impl Rendering {
     }
 
     /// Tokens of some messages, and of none, that no slice has.
-    pub(super) fn left_out(&self, counts: impl Fn(u32) -> bool) -> u64 {
+    pub(super) fn left_out(&self, counts: impl Fn(Option<u32>) -> bool) -> u64 {
         let example = &self.made.example;
         let (mut left_out, mut at) = (0, 0);
         for Range { start, end } in self.pieces.iter().map(|it| it.range.clone()) {
@@ -163,22 +163,18 @@ pub(super) fn first_of_others(example: &Example, messages: &BTreeSet<u32>) -> u3
     from
 }
 
-/// Tokens of a range that belong to some messages; what stands between belongs to the next one.
-fn tokens_of(example: &Example, range: Range<u32>, counts: impl Fn(u32) -> bool) -> u64 {
-    let (mut total, mut between, mut from) = (0, 0, 0);
-    let mut counted = true;
+/// Tokens of a range that belong to some messages, or to none.
+fn tokens_of(example: &Example, range: Range<u32>, counts: impl Fn(Option<u32>) -> bool) -> u64 {
+    let (mut total, mut from) = (0, 0);
     for span in &example.spans {
         let own = span
             .end
             .min(range.end)
             .saturating_sub(range.start.max(from));
         from = span.end;
-        between += u64::from(own);
-        if span.message != NO_MESSAGE && own > 0 {
-            counted = counts(span.message);
-            total += if counted { between } else { 0 };
-            between = 0;
+        if own > 0 && counts((span.message != NO_MESSAGE).then_some(span.message)) {
+            total += u64::from(own);
         }
     }
-    total + if counted { between } else { 0 }
+    total
 }
