@@ -72,6 +72,7 @@ class PackOptions(TypedDict, total=False):
     threads: int
     task_bytes: int
     resume: bool
+    memory: int
 
 
 def pack(

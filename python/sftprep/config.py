@@ -134,6 +134,8 @@ class OutputConfig:
     """Bytes of input per task, rounded up to a power of two (0: chosen from the inputs' sizes)."""
     resume: bool = False
     """Go on with what a run with the same options left."""
+    memory: int = 0
+    """Memory of the process in bytes, at most (0: not limited)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,7 +86,7 @@ def test_every_option_has_a_flag() -> None:
         "--balance", "8", "--shard-size", "1MiB",
         "--limit", "9", "--max-reject-rate", "0.5", "--max-line-bytes", "1KiB",
         "--reject-excerpts", "--overwrite", "--dry-run", "--threads", "3",
-        "--task-size", "1MiB", "--resume",
+        "--task-size", "1MiB", "--resume", "--memory", "1GiB",
     )  # fmt: skip
     default = PackConfig()
     for section, name in OPTIONS.values():

@@ -27,6 +27,7 @@ examples:
   sftprep pack big/ --tokenizer model/ --out packs/ --resume
   sftprep pack s3://bucket/chat/ --tokenizer model/ --out s3://bucket/packs
   sftprep pack big/ --tokenizer model/ --out packs/ --ray=auto
+  sftprep pack big/ --tokenizer model/ --memory 1GiB --out packs/
   sftprep pack big/ --tokenizer model/ --balance 8 --out packs/
   sftprep pack data.jsonl --config packs/sftprep.manifest.json --out again/
 """
@@ -119,6 +120,13 @@ def _add_run(group: argparse._ActionsContainer) -> None:
     group.add_argument("--dry-run", action="store_true", help="plan and count only, write nothing")
     group.add_argument(
         "--threads", type=types.whole, metavar="N", help="worker threads (default 0: all cores)"
+    )
+    group.add_argument(
+        "--memory",
+        type=types.size,
+        metavar="SIZE",
+        help="memory of the process, at most, from 192MiB on; rows longer than (SIZE - 128MiB) / "
+        "40 are rejected (default 0: not limited)",
     )
     group.add_argument(
         "--resume",

@@ -169,6 +169,9 @@ pub struct TrainOn {
 /// Roles that messages can have.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
 
+/// Memory that a run can be held to, at least.
+const MIN_MEMORY: u64 = 192 << 20;
+
 /// Rows of a step, at most.
 const MAX_BALANCE: u32 = 1 << 16;
 
@@ -390,6 +393,8 @@ pub struct OutputConfig {
     pub task_bytes: u64,
     /// Go on with what a run with the same options left.
     pub resume: bool,
+    /// Memory of the process in bytes, at most (0: not limited). Longer rows than fit are rejected.
+    pub memory: u64,
 }
 
 impl Default for OutputConfig {
@@ -403,6 +408,7 @@ impl Default for OutputConfig {
             threads: 0,
             task_bytes: 0,
             resume: false,
+            memory: 0,
         }
     }
 }
@@ -456,6 +462,10 @@ impl PackConfig {
         if self.output.shard_bytes < 1 << 10 || self.output.shard_bytes > 4 << 30 {
             let seen = self.output.shard_bytes.to_string();
             return bad("output.shard_bytes", seen, "between 1 KiB and 4 GiB");
+        }
+        if self.output.memory > 0 && self.output.memory < MIN_MEMORY {
+            let seen = self.output.memory.to_string();
+            return bad("output.memory", seen, "0, or at least 192 MiB");
         }
         if self.label.assistant_header.is_empty() != self.label.assistant_stop.is_empty() {
             let want = "given together with label.assistant_stop, or left out with it";

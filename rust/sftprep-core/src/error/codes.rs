@@ -292,6 +292,10 @@ codes! {
         "The loss or the gradient is not a finite number any more.",
         "sftprep train --lr 10 --model model/ --shards packs/ --out run/",
         "Lower --lr, lengthen --warmup, and look at the rows that the message names." }
+    RunMemory = "run.memory" {
+        "The budget of --memory is too small for the tokenizer, or for so many documents.",
+        "sftprep pack big/ --tokenizer model/ --memory 192MiB --out packs/",
+        "Give the budget that the hint names." }
     TrainMemory = "train.memory" {
         "The device or the machine has too little memory for a step.",
         "--micro-rows 64 with rows of 32,768 tokens",
@@ -321,7 +325,7 @@ impl Code {
             | Self::TrainMemory => 1,
             Self::TrainModel => 3,
             Self::RunInternal => 6,
-            Self::OutputExists | Self::RunIncomplete => 2,
+            Self::OutputExists | Self::RunIncomplete | Self::RunMemory => 2,
             _ => match self.stage() {
                 "config" => 2,
                 "output" => 4,

@@ -2,7 +2,8 @@
 //!
 //! What comes out does not depend on the number of threads: a chunk is prepared by one worker,
 //! and results are handed on by sequence number. A fixed number of permits bounds how many chunks
-//! are under way, so one slow row cannot make the others pile up.
+//! are under way, so one slow row cannot make the others pile up. Under a memory budget, a chunk
+//! with a long row takes as many as its size is worth.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Work {
     pub parser: Option<Arc<Parser>>,
     /// What is known about the task after its last chunk.
     pub end: Option<TaskEnd>,
+    /// Permits that it holds.
+    pub permits: usize,
 }
 
 /// A row after the map phase.
@@ -52,6 +55,7 @@ pub(super) struct Mapped {
     pub rows: Vec<MappedRow>,
     /// Keys that occurred twice in one object.
     pub duplicate_keys: u64,
+    pub(super) permits: usize,
     pub(super) fatal: Option<Error>,
 }
 
@@ -107,10 +111,13 @@ fn read(
     permits: &Sender<()>,
     out: &Sender<Work>,
 ) -> Result<()> {
-    while let Some(work) = next()? {
+    while let Some(mut work) = next()? {
         control.check()?;
+        // a chunk that needs more than there are gets all
+        work.permits = work.permits.clamp(1, permits.capacity().unwrap_or(1));
+        let permitted = (0..work.permits).all(|_| permits.send(()).is_ok());
         // a closed channel means that the other side failed, and knows why
-        if permits.send(()).is_err() || out.send(work).is_err() {
+        if !permitted || out.send(work).is_err() {
             break;
         }
     }
@@ -129,8 +136,11 @@ fn collect(
         control.check()?;
         waiting.insert(done.sequence, done);
         while let Some(done) = waiting.remove(&expected) {
+            let held = done.permits;
             sink(done.finish()?)?;
-            let _ = permits.try_recv();
+            for _ in 0..held {
+                let _ = permits.try_recv();
+            }
             expected += 1;
         }
     }
@@ -148,6 +158,7 @@ fn prepare_chunk(worker: &mut Worker<'_>, work: Work) -> Mapped {
         sequence: work.chunk.sequence,
         task: work.task,
         end: work.end,
+        permits: work.permits,
         ..Mapped::default()
     };
     let Some(parser) = work.parser else {

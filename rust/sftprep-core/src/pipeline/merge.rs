@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::MappedRows;
 use super::budget::RejectBudget;
 use super::control::Control;
+use super::memory::Memory;
 use super::work::{PartRecord, PlanRecord, PlannedInput, TaskFiles, TaskRecord, middle_of};
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
@@ -47,9 +48,11 @@ pub(super) fn merge(
     let mut cuts = Cuts::new(config.pack.strategy, config.pack.max_len);
     let mut segment = SegmentReader::default();
     let mut seen = 0;
+    let memory = Memory::of(config);
     each_row(run, held, &mut segment, |segment, row| {
         if seen % CHECK_ROWS == 0 {
             control.check()?;
+            memory.check_documents(segment.len())?;
         }
         seen += 1;
         let shown = || {

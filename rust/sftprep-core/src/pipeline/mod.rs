@@ -18,6 +18,7 @@ mod facts;
 mod history;
 mod job;
 mod map;
+mod memory;
 mod merge;
 mod mix;
 mod phases;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tempfile::TempDir;
 
 use super::control::{Control, Stage};
+use super::memory::Memory;
 use super::merge::{Mapping, merge, reopen};
 use super::recipe::Recipe;
 use super::report::{PackReport, Timer};
@@ -74,6 +75,8 @@ pub fn run(config: &PackConfig, phase: Phase, control: &Control) -> Result<PackR
         date = order.date;
     }
     check_phase(&config, phase)?;
+    let memory = Memory::of(&config);
+    memory.limit_rows(&mut config);
     let there = match phase {
         Phase::All if !config.output.resume => None,
         _ => Order::find(Path::new(&config.output.dir)).ok(),
@@ -82,6 +85,7 @@ pub fn run(config: &PackConfig, phase: Phase, control: &Control) -> Result<PackR
         date = order.date;
     }
     let (mut recipe, assets) = Recipe::load_on(&config, &date)?;
+    memory.check_loaded()?;
     // from here on the run may write, and whoever cancels it waits for it
     control.enter(Stage::Map);
     control.check()?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::budget::RejectBudget;
 use super::control::Control;
 use super::map::{Mapped, MappedRow};
+use super::memory::Memory;
 use super::prepare::Prepared;
 use super::recipe::Recipe;
 use super::tasks::TaskEnd;
@@ -18,8 +19,8 @@ use crate::faults;
 use crate::format::{AlpacaInput, Format, FormatOptions, Parser};
 use crate::label::truncate;
 use crate::shard::{
-    DocMeta, LoggedDocument, LoggedOutcome, LoggedRow, OutputDir, RowLogReader, RowLogWriter,
-    Sealed, SegmentWriter,
+    DocMeta, HELD_WORDS, LoggedDocument, LoggedOutcome, LoggedRow, OutputDir, RowLogReader,
+    RowLogWriter, Sealed, SegmentWriter,
 };
 use crate::source::{InputFile, Part, lines_before};
 use crate::types::{RowPlace, SourceId};
@@ -186,6 +187,7 @@ pub(super) struct RowSink<'a> {
     open: Option<OpenTask>,
     /// Whether the segment may stay in memory, and what stayed there.
     holds: bool,
+    memory: Memory,
     held: Option<Vec<u32>>,
 }
 
@@ -232,6 +234,7 @@ impl<'a> RowSink<'a> {
             budget: judges.then(|| RejectBudget::new(config.source.max_reject_rate)),
             open: None,
             holds: false,
+            memory: Memory::of(config),
             held: None,
         }
     }
@@ -285,7 +288,7 @@ impl<'a> RowSink<'a> {
             self.open = Some(OpenTask {
                 task: mapped.task,
                 segment: if self.holds {
-                    SegmentWriter::held(&files.segment)
+                    SegmentWriter::held(&files.segment, self.memory.held_words(HELD_WORDS))
                 } else {
                     SegmentWriter::create(&files.segment)?
                 },

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::control::Control;
 use super::map::Work;
+use super::memory::Memory;
 use super::recipe::Recipe;
 use super::rows::row_parser;
 use super::work::{PartRecord, SourceFormat};
@@ -116,11 +117,17 @@ impl<'r> TaskSource<'r> {
     ) -> Work {
         let sequence = self.sequence;
         self.sequence += 1;
+        let permits = if Memory::of(&self.recipe.config).is_limited() {
+            1 + (rows.text_bytes() as u64 / CHUNK_BYTES) as usize
+        } else {
+            1
+        };
         Work {
             task,
             chunk: Chunk { sequence, rows },
             parser,
             end,
+            permits,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::control::Control;
+use super::memory::Memory;
 use super::phases::Share;
 use super::work::{lock_shard, read_shard, write_shard_record};
 use super::{MappedRows, threads};
@@ -61,6 +62,7 @@ pub(super) fn write_shards(
         Ok(written)
     };
     let threads = threads(config).min(wanted.len());
+    let threads = Memory::of(config).writers(threads, mapped, config.pack.max_len);
     let results: Vec<Result<Vec<(usize, ShardInfo)>>> = if threads <= 1 {
         vec![work()]
     } else {

@@ -47,7 +47,7 @@ pub use past::{PastDocuments, PastRow, past_rows};
 pub use reader::{RowView, ShardReader, SpansView};
 pub use rowlog::{LoggedDocument, LoggedOutcome, LoggedRow, RowLogReader, RowLogWriter};
 pub use segment::{DocMeta, DocumentPiece, SegmentReader};
-pub use segment_writer::{Sealed, SegmentWriter};
+pub use segment_writer::{HELD_WORDS, Sealed, SegmentWriter};
 pub use totals::{ByCode, SourceTotals, Totals};
 pub use verify::{Finding, Mode, VerifyReport, verify};
 pub use writer::{BATCH_ROWS, BATCH_TOKENS, ShardInfo, ShardPlan, write_shard};

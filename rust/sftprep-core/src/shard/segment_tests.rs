@@ -15,7 +15,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("segment");
         let mut writer = if held {
-            SegmentWriter::held(&path)
+            SegmentWriter::held(&path, HELD_WORDS)
         } else {
             SegmentWriter::create(&path).unwrap()
         };
@@ -87,7 +87,7 @@ fn what_cannot_be_a_document_is_refused() {
 fn what_is_too_long_to_be_held_goes_to_disk() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("segment");
-    let mut writer = SegmentWriter::held(&path);
+    let mut writer = SegmentWriter::held(&path, HELD_WORDS);
     let long = example(HELD_WORDS as u32 / 2, 3);
     for index in 0..3 {
         writer.append(&long, meta(index)).unwrap();

@@ -14,7 +14,7 @@ use super::hashed::{Digest, HashedFile};
 use super::segment::{DocMeta, SegmentReader};
 
 /// Words of a file that stay in memory, at most, where they may.
-pub(super) const HELD_WORDS: usize = 16 << 20;
+pub const HELD_WORDS: usize = 16 << 20;
 
 /// Appends the documents of one task to its file.
 pub struct SegmentWriter {
@@ -27,8 +27,8 @@ pub struct SegmentWriter {
 /// Where the words of a task go.
 enum Out {
     File(Box<HashedFile>),
-    /// Into memory, as long as they are few.
-    Held(Vec<u32>),
+    /// Into memory, as long as there are no more than that.
+    Held(Vec<u32>, usize),
 }
 
 /// What became of the words of a task.
@@ -49,9 +49,9 @@ impl SegmentWriter {
         ))
     }
 
-    /// Starts in memory; there will be a file only if it gets long.
-    pub fn held(path: &Path) -> Self {
-        Self::with(path, Out::Held(Vec::new()))
+    /// Starts in memory; there will be a file only if there are more than `words` words.
+    pub fn held(path: &Path, words: usize) -> Self {
+        Self::with(path, Out::Held(Vec::new(), words))
     }
 
     fn with(path: &Path, out: Out) -> Self {
@@ -84,10 +84,10 @@ impl SegmentWriter {
         }
         self.sizes
             .push((example.input_ids.len() as u32, example.spans.len() as u32));
-        if let Out::Held(held) = &mut self.out {
+        if let Out::Held(held, most) = &mut self.out {
             held.extend_from_slice(words);
             held.extend_from_slice(&example.input_ids);
-            if held.len() > HELD_WORDS {
+            if held.len() > *most {
                 let mut file = HashedFile::scratch(&self.path)?;
                 file.write(bytemuck::cast_slice(held))?;
                 self.out = Out::File(Box::new(file));
@@ -103,7 +103,7 @@ impl SegmentWriter {
     pub fn seal(self) -> Result<Sealed> {
         match self.out {
             Out::File(file) => file.seal().map(Sealed::File),
-            Out::Held(words) => Ok(Sealed::Held(words)),
+            Out::Held(words, _) => Ok(Sealed::Held(words)),
         }
     }
 

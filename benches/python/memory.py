@@ -1,0 +1,78 @@
+"""Peak memory and throughput of `pack` with a budget and without.
+
+    python benches/python/memory.py --rows chat.jsonl --tokenizer model/ --budget 256 --times 20
+
+The input is `--rows` again and again until it is `--times` as large as the budget. Each run is a
+process of its own; its peak is what the kernel says (VmHWM).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+MIB = 1 << 20
+PACK = """
+import json, sys, sftprep
+source, out, tokenizer, memory, threads = sys.argv[1:]
+report = sftprep.pack(source, out=out, tokenizer=tokenizer, memory=int(memory),
+                      threads=int(threads), overlong="drop")
+text = open("/proc/self/status").read()
+peak = next(line for line in text.splitlines() if line.startswith("VmHWM"))
+print(json.dumps({"peak": int(peak.split()[1]) << 10, "content_id": report.content_id,
+                  "tokens": report.totals.encoded, "rows": report.totals.rows}))
+"""
+
+
+def main() -> None:
+    """Measures and prints JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, required=True, help="JSON Lines, not compressed")
+    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--budget", type=int, default=256, help="MiB")
+    parser.add_argument("--times", type=float, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    budget = options.budget * MIB
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "input.jsonl"
+        text = options.rows.read_bytes()
+        with source.open("wb") as file:
+            while file.tell() < options.times * budget:
+                file.write(text)
+        runs = {name: run(source, Path(folder) / name, memory, options)
+                for name, memory in (("without", 0), ("with", budget))}  # fmt: skip
+        found = {
+            "input_bytes": source.stat().st_size,
+            "budget_bytes": budget,
+            "threads": options.threads,
+            "cores": os.cpu_count(),
+            "load_before": os.getloadavg()[0],
+            "runs": runs,
+        }
+    assert runs["with"].pop("content_id") == runs["without"].pop("content_id")
+    found["within_budget"] = runs["with"]["peak"] <= budget
+    found["throughput_ratio"] = round(runs["without"]["seconds"] / runs["with"]["seconds"], 3)
+    print(json.dumps(found, indent=2))
+
+
+def run(source: Path, out: Path, memory: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One run in a process of its own."""
+    given = [source, out, options.tokenizer, memory, options.threads]
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", PACK, *map(str, given)], check=True, capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - begun
+    return {"seconds": round(seconds, 1), **json.loads(done.stdout)}
+
+
+if __name__ == "__main__":
+    main()
