@@ -310,8 +310,8 @@ impl EncodedRow {
             )
         });
         Ok(Self {
-            input_ids: array(py, &ids)?.unbind(),
-            labels: array(py, &prepared.example.labels())?.unbind(),
+            input_ids: array(py, ids)?.unbind(),
+            labels: array(py, prepared.example.labels())?.unbind(),
             spans: spans.collect(),
             text: prepared.text,
             turn: prepared.turn,

@@ -217,13 +217,13 @@ impl PackPlan {
         self.flat.get_or_try_init(py, || {
             let (pieces, row_starts) = detached(py, || Ok(self.pieces()))?;
             let column = |of: fn(&Piece) -> u32| {
-                array(py, &pieces.iter().map(of).collect::<Vec<_>>()).map(Bound::unbind)
+                array(py, pieces.iter().map(of).collect::<Vec<_>>()).map(Bound::unbind)
             };
             Ok(Flat {
                 documents: column(|piece| piece.document)?,
                 starts: column(|piece| piece.start)?,
                 lengths: column(|piece| piece.len)?,
-                row_starts: array(py, &row_starts)?.unbind(),
+                row_starts: array(py, row_starts)?.unbind(),
             })
         })
     }

@@ -55,8 +55,8 @@ impl Tokenizer {
             detached(py, work)?
         };
         Ok(Encoding {
-            ids: array(py, &out.ids)?.unbind(),
-            offsets: array(py, &out.offsets)?.unbind(),
+            ids: array(py, out.ids)?.unbind(),
+            offsets: array(py, out.offsets)?.unbind(),
         })
     }
 
@@ -83,9 +83,9 @@ impl Tokenizer {
             flat.offsets.extend(part.offsets);
         }
         Ok(EncodingBatch {
-            ids: array(py, &flat.ids)?.unbind(),
-            offsets: array(py, &flat.offsets)?.unbind(),
-            row_starts: array(py, &row_starts)?.unbind(),
+            ids: array(py, flat.ids)?.unbind(),
+            offsets: array(py, flat.offsets)?.unbind(),
+            row_starts: array(py, row_starts)?.unbind(),
         })
     }
 
@@ -181,6 +181,9 @@ impl Tokenizer {
             threads
         };
         let threads = wanted.min(bytes / BYTES_PER_THREAD).max(1);
+        if threads == 1 {
+            return Ok(vec![self.encode_slice(texts)?]);
+        }
         let slices = slices(texts, bytes / threads + 1);
         std::thread::scope(|scope| {
             let workers: Vec<_> = slices
