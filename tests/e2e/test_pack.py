@@ -417,3 +417,19 @@ def test_python_dash_m_and_the_script_are_the_same(tmp_path: Path) -> None:
         for c in commands
     ]
     assert outputs[0] == outputs[1] == f"sftprep {sftprep.__version__}\n"
+
+
+def test_very_many_turns_take_no_more_than_their_share(
+    write_rows: Callable[..., Path], tmp_path: Path
+) -> None:
+    def seconds(turns: int) -> float:
+        pair = [{"role": "user", "content": "and?"}, {"role": "assistant", "content": "so."}]
+        rows = write_rows([{"messages": pair * turns}], f"{turns}.jsonl")
+        started = time.process_time()
+        sftprep.pack(rows, out=tmp_path / str(turns), tokenizer="builtin", threads=1)
+        return time.process_time() - started
+
+    seconds(10)  # what a first run costs
+    # four times the turns: sixteen times the time, if each were proved by all before it
+    few, many = seconds(3_000), seconds(12_000)
+    assert many < 8 * few, (few, many)
