@@ -17,9 +17,11 @@ struct Field<'d> {
 pub(super) struct Missing {
     /// Paths of fields that did not reach the text at all or only in part.
     pub fields: Vec<String>,
-    /// All of them are reasoning, as a field or inside of the content.
-    pub only_reasoning: bool,
-    /// They are, and other messages follow.
+    /// One of them is reasoning, as a field or inside of the content.
+    pub reasoning: bool,
+    /// One of them is something else.
+    pub other: bool,
+    /// Reasoning is among them, and other messages follow.
     pub as_history: bool,
 }
 
@@ -34,11 +36,7 @@ pub(super) fn missing(
     ranges: &[(u32, u32)],
 ) -> Missing {
     let reasoning = |path: &str| path.starts_with("reasoning") || path.starts_with("thinking");
-    let mut found = Missing {
-        fields: Vec::new(),
-        only_reasoning: true,
-        as_history: false,
-    };
+    let mut found = Missing::default();
     let mut reasoning_seen = false;
     let mut reasoning_lost = None;
     let mut judge = |field: Field<'_>| {
@@ -53,7 +51,8 @@ pub(super) fn missing(
                 reasoning_lost.get_or_insert_with(|| field.path.into_owned());
             }
         } else if let Some(lost) = lost {
-            found.only_reasoning &= lost == Lost::Thought;
+            found.reasoning |= lost == Lost::Thought;
+            found.other |= lost != Lost::Thought;
             found.fields.push(field.path.into_owned());
         }
     };
@@ -72,6 +71,7 @@ pub(super) fn missing(
     if let Some(path) = reasoning_lost
         && !reasoning_seen
     {
+        found.reasoning = true;
         found.fields.push(path);
     }
     found

@@ -140,13 +140,11 @@ fn check_fields(
     };
     let mut missing = leaves::missing(message, pieces, turn.message, &turn.ranges);
     let followed = turn.message as usize + 1 < request.messages.len();
-    missing.as_history = followed && missing.only_reasoning && !missing.fields.is_empty();
-    let policy = if missing.as_history {
-        options.history_reasoning
-    } else {
-        options.dropped
-    };
-    if policy == OnDrop::Allow || missing.fields.is_empty() {
+    missing.as_history = followed && missing.reasoning;
+    let now = missing.other || missing.reasoning && !followed;
+    let refused = now && options.dropped == OnDrop::Refuse
+        || missing.as_history && options.history_reasoning == OnDrop::Refuse;
+    if !refused {
         return Ok(missing);
     }
     Err((
