@@ -47,8 +47,6 @@ def build() -> Path:
     """The example program, optimised and with symbols."""
     target = Path(os.environ.get("SFTPREP_PROFILE_TARGET", ROOT / "target" / "profile"))
     flags = {
-        "CARGO_PROFILE_RELEASE_LTO": "off",
-        "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16",
         "CARGO_PROFILE_RELEASE_DEBUG": "1",
         "CARGO_PROFILE_RELEASE_STRIP": "none",
         "RUSTFLAGS": "-Cforce-frame-pointers=yes",
@@ -61,7 +59,7 @@ def build() -> Path:
 
 def stacks(samples: Path) -> Iterator[list[str]]:
     """The functions of each sample, innermost first."""
-    command = ["perf", "script", "-i", str(samples), "-F", "ip,sym", "--no-inline"]
+    command = ["perf", "script", "-i", str(samples), "-F", "ip,sym", "--inline"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for block in text.split("\n\n"):
         names = [line.split(None, 1)[1] for line in block.splitlines() if " " in line.strip()]
@@ -153,6 +151,7 @@ def main() -> None:
         places = [str(rows), options.tokenizer, f"{folder}/packs", options.threads]
         profile(program, places)  # compiles the tokenizer's plan, if it is not there yet
         for _ in range(options.rounds):
+            shutil.rmtree(f"{folder}/packs")  # to remove an old dataset is no stage
             found = profile(program, places)
             rounds.append({stage: count / HERTZ for stage, count in found.items()})
             if options.hf:

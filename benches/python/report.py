@@ -68,7 +68,7 @@ def profile_table(result: Result) -> str:
         f"### Stages of packing {result['rows']:,} conversations, `{result['tokenizer']}`",
         "",
         "One thread; samples of `perf` by the stage that asked for them, medians of "
-        f"{len(rounds)} rounds (release, LTO off).",
+        f"{len(rounds)} rounds of the release build.",
         "",
         "| stage | CPU s | share |",
         "| --- | --- | --- |",
