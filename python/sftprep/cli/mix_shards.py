@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from sftprep.cli import options as types
-from sftprep.config import choices
 
 SUMMARY = "mix finished datasets by trained tokens into a new one, without tokenizing"
 
@@ -27,38 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output folder of `sftprep pack`, and its share of the trained tokens; only the "
         "ratios of the shares matter",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
     parser.add_argument(
         "--trained-tokens",
         type=types.whole,
         metavar="N",
         help="trained tokens in all, about (default: as many as there are, no row twice)",
     )
-    parser.add_argument("--max-len", type=types.whole, metavar="TOKENS", help="tokens per sequence")
-    parser.add_argument("--strategy", choices=choices("pack", "strategy"), help="packing strategy")
-    parser.add_argument(
-        "--overlong", choices=choices("pack", "overlong"), help="what to do with longer rows"
-    )
-    parser.add_argument(
-        "--seed", type=types.whole, help="which rows are drawn, and the order of packed ones"
-    )
-    parser.add_argument(
-        "--balance",
-        type=types.whole,
-        metavar="ROWS",
-        help="ROWS rows that follow each other cost about the same, see `sftprep pack --help`",
-    )
-    parser.add_argument(
-        "--shard-size", type=types.size, metavar="SIZE", help="size of a shard, about"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument(
-        "--allow-lost",
-        action="store_true",
-        help="go on although a dataset lost tokens that these options would have kept",
-    )
-    parser.add_argument(
-        "--threads", type=types.whole, default=0, metavar="N", help="worker threads (0: all cores)"
+    types.add_packing_again_arguments(parser, "which rows are drawn, and the order of packed ones")
+    types.add_again_arguments(
+        parser, "go on although a dataset lost tokens that these options would have kept"
     )
 
 

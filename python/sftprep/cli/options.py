@@ -276,3 +276,32 @@ def add_label_arguments(parser: argparse._ActionsContainer) -> None:
         metavar="TEXT",
         help="the literal text that ends such a turn",
     )
+
+
+def add_packing_again_arguments(parser: argparse._ActionsContainer, seed: str) -> None:
+    """Options of packing for documents that are there already; ``seed`` says what it decides."""
+    from sftprep.config import choices
+
+    parser.add_argument("--max-len", type=whole, metavar="TOKENS", help="tokens per sequence")
+    parser.add_argument("--strategy", choices=choices("pack", "strategy"), help="packing strategy")
+    parser.add_argument(
+        "--overlong", choices=choices("pack", "overlong"), help="what to do with longer rows"
+    )
+    parser.add_argument("--seed", type=whole, help=seed)
+    parser.add_argument(
+        "--balance",
+        type=whole,
+        metavar="ROWS",
+        help="ROWS rows that follow each other cost about the same, see `sftprep pack --help`",
+    )
+    parser.add_argument("--shard-size", type=size, metavar="SIZE", help="size of a shard, about")
+
+
+def add_again_arguments(parser: argparse._ActionsContainer, lost: str) -> None:
+    """Options of a run over finished datasets; ``lost`` says what ``--allow-lost`` goes on with."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--allow-lost", action="store_true", help=lost)
+    parser.add_argument(
+        "--threads", type=whole, default=0, metavar="N", help="worker threads (0: all cores)"
+    )

@@ -20,7 +20,6 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; what is not given stays as it was."""
     parser.add_argument("dataset", metavar="DIR", help="output folder of `sftprep pack`")
-    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
     parser.add_argument(
         "--train-on", metavar="last_turn", help="last_turn: the last assistant turn only"
     )
@@ -37,14 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=choices("label", "stop"),
         help="train the stop token of every trained turn, of the last, or none",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument(
-        "--allow-lost",
-        action="store_true",
-        help="go on, and name them, where rows may come out otherwise than from the inputs",
-    )
-    parser.add_argument(
-        "--threads", type=types.whole, default=0, metavar="N", help="worker threads (0: all cores)"
+    types.add_again_arguments(
+        parser, "go on, and name them, where rows may come out otherwise than from the inputs"
     )
 
 

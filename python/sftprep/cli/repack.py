@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from sftprep.cli import options as types
-from sftprep.config import choices
 
 SUMMARY = "pack a finished dataset again with other options, without tokenizing"
 
@@ -21,30 +20,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; what is not given stays as it was."""
     parser.add_argument("dataset", metavar="DIR", help="output folder of `sftprep pack`")
-    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
-    parser.add_argument("--max-len", type=types.whole, metavar="TOKENS", help="tokens per sequence")
-    parser.add_argument("--strategy", choices=choices("pack", "strategy"), help="packing strategy")
-    parser.add_argument(
-        "--overlong", choices=choices("pack", "overlong"), help="what to do with longer rows"
-    )
-    parser.add_argument("--seed", type=types.whole, help="order of documents of equal length")
-    parser.add_argument(
-        "--balance",
-        type=types.whole,
-        metavar="ROWS",
-        help="ROWS rows that follow each other cost about the same, see `sftprep pack --help`",
-    )
-    parser.add_argument(
-        "--shard-size", type=types.size, metavar="SIZE", help="size of a shard, about"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    parser.add_argument(
-        "--allow-lost",
-        action="store_true",
-        help="go on although the source lost tokens that these options would have kept",
-    )
-    parser.add_argument(
-        "--threads", type=types.whole, default=0, metavar="N", help="worker threads (0: all cores)"
+    types.add_packing_again_arguments(parser, "order of documents of equal length")
+    types.add_again_arguments(
+        parser, "go on although the source lost tokens that these options would have kept"
     )
 
 

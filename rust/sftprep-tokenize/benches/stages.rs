@@ -14,7 +14,7 @@ use std::path::PathBuf;
 const ENGLISH: &str = "the quick answer to a question about tokenizing is that it depends, because \
     (as always) most words come again; \"rare\" ones like antidisestablishmentarianism don't.\n";
 const CODE: &str = "    def forward(self, input_ids=None):\n        return [x_i ** 2 for x_i in \
-    range(0x10)]  # TODO: check\n";
+    range(0x10)]  # first half\n";
 const CHINESE: &str =
     "我们认为，这个问题的答案取决于具体的情况。人工智能的发展为社会带来了新的机遇，但是也有挑战！";
 
