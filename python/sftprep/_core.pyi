@@ -18,6 +18,7 @@ __all__ = [
     "PackPlan",
     "RowReader",
     "Segment",
+    "StageRows",
     "Tokenizer",
     "TracedText",
     "__version__",
@@ -38,6 +39,8 @@ __all__ = [
     "plan_packs",
     "read_manifest",
     "span_kinds",
+    "stage_columns",
+    "stage_write",
     "verify",
 ]
 
@@ -506,6 +509,29 @@ def decontaminate(config: str) -> str:
         ConfigError: if an option is wrong.
         SourceError: if a file is missing, unreadable or damaged.
         FormatError: if a row of a test set cannot be read.
+        OutputError: if the kept rows cannot be written.
+    """
+
+@final
+class StageRows:
+    """Rows that were read once and wait for decisions; `stage_columns` makes them."""
+
+def stage_columns(config: str) -> tuple[StageRows, dict[str, Any]]:
+    """Reads rows under options given as JSON: what `stage_write` needs, and per row, in order,
+    `source`, `line`, `state` and `columns` (float64, float32 of two axes, or lists), with `names`.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        RejectBudgetExceeded: if too many rows are no JSON objects.
+    """
+
+def stage_write(rows: StageRows, config: str, decisions: Mapping[str, Any]) -> str:
+    """Writes what decisions leave of the rows, and the ledger; returns the report as JSON.
+
+    Raises:
+        ConfigError: if a decision does not fit its row.
+        SourceError: if an input changed meanwhile.
         OutputError: if the kept rows cannot be written.
     """
 

@@ -13,64 +13,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Unpack
 
 from sftprep import _core
 from sftprep.config import Format
-from sftprep.quality.options import Inputs, PathLike, RowOptions, paths, source_of
+from sftprep.quality.options import Field, Inputs, PathLike, RowOptions, paths, source_of
+from sftprep.quality.report import StageReport, summary
 
-Field = Literal["all", "prompt", "answer"]
 Keep = Literal["longest", "first"]
 Method = Literal["auto", "exact", "sketch"]
 
-_SHOWN_TEXT = 100
-_SHOWN_EXAMPLES = 2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageReport:
-    """What a stage did to the rows; ``kept``, ``dropped`` and ``rejected`` add up to ``rows``."""
-
-    stage: str
-    """Name of the stage."""
-    rows: int
-    """Rows read."""
-    kept: int
-    """Rows that stay."""
-    dropped: dict[str, int]
-    """Rows that go because of another row, by reason."""
-    rejected: dict[str, int]
-    """Rows that are no JSON objects, by code."""
-    not_compared: dict[str, int]
-    """Kept rows that do not fit their format and could not be compared, by code."""
-    partners: int
-    """Distinct rows because of which others go."""
-    sources: list[dict[str, Any]]
-    """Per input: ``name, format, evidence, rows, kept``."""
-    examples: list[dict[str, Any]]
-    """Dropped rows worth a look, the least alike of each reason: ``code, score, source, line,
-    partner_source, partner_line, text, partner_text, detail``."""
-    method: str
-    """How they were searched: ``exact`` or ``sketch``."""
-    items: int | None
-    """Test items that rows were searched for; ``None`` where there are none."""
-    out: str | None
-    """Where the kept rows are; ``None`` after a dry run."""
-    ledger: str | None
-    """Where the ledger is; ``None`` after a dry run."""
-    seconds: float = field(compare=False)
-    """Time it took."""
-
-    @classmethod
-    def from_json(cls, text: str) -> StageReport:
-        """The report that the core gives."""
-        values = json.loads(text)
-        return cls(**{each.name: values[each.name] for each in fields(cls)})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain data."""
-        return asdict(self)
+__all__ = ["Field", "Keep", "Method", "StageReport", "decontaminate", "dedup", "summary"]
 
 
 def dedup(
@@ -178,52 +131,3 @@ def _config(
     source, rest = source_of(inputs, options)
     path = None if out is None else os.fspath(out)
     return {"source": source, "out": path, "dry_run": dry_run, **rest}
-
-
-def summary(report: StageReport) -> list[str]:
-    """The report for people."""
-    lines = [f"{each['name']}: {each['format']} ({each['evidence']})" for each in report.sources]
-    if report.items is not None:
-        lines.append(f"searched for {report.items:,} test items")
-    lines += ["", *_counts(report)]
-    if report.not_compared:
-        lines.append("kept without comparison (they do not fit their format):")
-        lines += [f"    {code:<26}{count:>12,}" for code, count in report.not_compared.items()]
-    if report.examples:
-        lines += ["", "least alike among the dropped rows:"]
-    for each in _first_of_each(report.examples):
-        partner = f"{each['partner_source']}:{each['partner_line']}"
-        place = f"{each['source']}:{each['line']} because of {partner}"
-        lines.append(f"  {each['code']} {each['score']:.3f}  {place}: {each['detail']}")
-        lines.append(f"    - {_shown(each['text'])}")
-        lines.append(f"    + {_shown(each['partner_text'])}")
-    written = (
-        "dry run: nothing was written"
-        if report.out is None
-        else f"wrote {report.out} and {report.ledger}"
-    )
-    how = f", search {report.method}" if report.method else ""
-    return [*lines, "", f"{written}, {report.seconds:.1f} s{how}"]
-
-
-def _first_of_each(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    seen: dict[str, int] = {}
-    chosen = []
-    for each in examples:
-        seen[each["code"]] = seen.get(each["code"], 0) + 1
-        if seen[each["code"]] <= _SHOWN_EXAMPLES:
-            chosen.append(each)
-    return chosen
-
-
-def _counts(report: StageReport) -> list[str]:
-    lines = [f"{'rows read':<30}{report.rows:>12,}", f"{'  kept':<30}{report.kept:>12,}"]
-    for name, counts in (("dropped", report.dropped), ("rejected", report.rejected)):
-        lines.append(f"  {name:<28}{sum(counts.values()):>12,}")
-        lines += [f"    {code:<26}{count:>12,}" for code, count in counts.items()]
-    return lines
-
-
-def _shown(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SHOWN_TEXT else f"{line[:_SHOWN_TEXT]}…"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from sftprep.config import Format
 
 PathLike = str | os.PathLike[str]
+Field = Literal["all", "prompt", "answer"]
 Inputs = PathLike | Iterable[PathLike] | Mapping[str, PathLike]
 
 _SOURCE = ("format", "map", "role", "limit", "max_reject_rate")

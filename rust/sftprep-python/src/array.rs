@@ -31,7 +31,7 @@ macro_rules! scalar {
         }
     )*};
 }
-scalar! { u32 = "uint32" i32 = "int32" i64 = "int64" }
+scalar! { u8 = "uint8" u32 = "uint32" i32 = "int32" i64 = "int64" f32 = "float32" f64 = "float64" }
 
 impl<const N: usize> Item for [u32; N] {
     const DTYPE: &'static str = "uint32";

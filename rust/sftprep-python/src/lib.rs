@@ -17,6 +17,7 @@ mod plan;
 mod quality;
 mod rows;
 mod shards;
+mod stage;
 mod template;
 mod tokenizer;
 mod trace;
@@ -50,6 +51,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::shards::{kill_points, read_manifest, span_kinds, verify};
+
+    #[pymodule_export]
+    use crate::stage::{StageRows, stage_columns, stage_write};
 
     #[pymodule_export]
     use crate::template::{ChatTemplate, builtin_template};

@@ -216,6 +216,46 @@ codes! {
         "The row contains an item of a test set (containment of its word n-grams).",
         "a question of exam.jsonl inside a row, under `sftprep decontaminate --against exam.jsonl`",
         "Nothing; raise --containment if rows go that should stay; the ledger names item and place." }
+    SelectNoScore = "select.no_score" {
+        "The row has no value in a column that a step of `select` needs.",
+        "a row without the column of --min score=4.5",
+        "Score the row, or name the column that the rows have; the ledger says what is missing." }
+    SelectBounds = "select.bounds" {
+        "The row's score is outside the bounds that were asked for.",
+        "a score of 4.0 under `sftprep select --min score=4.5`",
+        "Nothing; the ledger has the score. Move the bound if rows go that should stay." }
+    SelectRank = "select.rank" {
+        "The row is not among the best that were asked for.",
+        "`sftprep select --top score=10%`",
+        "Nothing; the ledger has the score and the place. Ask for more rows if too many go." }
+    SelectNotListed = "select.not_listed" {
+        "The row is not on the list of rows that was given.",
+        "`sftprep select --rows chosen.json`",
+        "Nothing; mend the list if the row should stay." }
+    SelectPattern = "select.pattern" {
+        "The row's text has a pattern that rows of good quality do not have.",
+        "a question that begins with p3. under `sftprep select --quality s1`",
+        "Nothing; the ledger names the pattern and what it found." }
+    SelectSolved = "select.solved" {
+        "A model that graded the row solves it: it is too easy.",
+        "a row with \"solved_by_7b\": true under `sftprep select --unsolved solved_by_7b`",
+        "Nothing; the ledger names the column." }
+    SelectNotDrawn = "select.not_drawn" {
+        "The row was not drawn before the budget was used up.",
+        "`sftprep select` with a step diversity and a budget of 1,000 rows",
+        "Nothing; another seed draws other rows." }
+    SelectSimilar = "select.similar" {
+        "A better row that says almost the same was chosen before.",
+        "a step greedy with novelty cosine: the partner is the chosen row, the score the cosine",
+        "Nothing; raise the threshold if rows go that should stay." }
+    SelectNoNewTag = "select.no_new_tag" {
+        "Better rows that were chosen before have all tags of the row.",
+        "a step greedy with novelty tags",
+        "Nothing; give finer tags if rows go that should stay." }
+    SelectBudget = "select.budget" {
+        "The budget was used up by better rows.",
+        "a step greedy or facility_location with a budget of 1,000 rows",
+        "Nothing; raise the budget if more rows should stay." }
     OutputExists = "output.exists" {
         "The output folder exists and is not empty.",
         "sftprep pack data.jsonl --out packs/ (twice)",

@@ -8,9 +8,10 @@ use sftprep_quality::{Leak, LeakRules, TestItems, Word};
 
 use super::report::StageReport;
 use super::scan::{Check, Inputs};
+use super::target::{Target, target};
 use super::text::{Field, text_of};
-use super::verdict::{Partner, Row, Verdict, check_rows};
-use super::write::{Others, Target, finish, target};
+use super::verdict::{Note, Partner, Row, Verdict, check_rows};
+use super::write::{Arrangement, Others, finish};
 use crate::config::{FormatChoice, SourceConfig};
 use crate::error::{Code, Error, Reject, Result};
 use crate::types::Sample;
@@ -140,7 +141,7 @@ pub fn decontaminate(config: &DecontaminateConfig, check: Check<'_>) -> Result<S
                 }
                 Err(reject) => Verdict::of_reject(reject),
             };
-            rows.push(Row { place, verdict });
+            rows.push(Row::new(place, verdict));
             Ok(())
         },
     )?;
@@ -161,12 +162,12 @@ pub fn decontaminate(config: &DecontaminateConfig, check: Check<'_>) -> Result<S
         },
         |_, found| {
             if let (Some((leak, detail)), Some(row)) = (found, rows.get_mut(at)) {
-                row.verdict = Verdict::Dropped {
-                    code: Code::QualityLeak,
+                row.verdict = Verdict::Dropped(Box::new(Note {
+                    code: Some(Code::QualityLeak),
                     detail,
-                    partner: tests.partners[leak.item as usize],
-                    score: leak.containment,
-                };
+                    partner: Some(tests.partners[leak.item as usize]),
+                    score: Some(leak.containment),
+                }));
             }
             at += 1;
             Ok(())
@@ -189,6 +190,7 @@ pub fn decontaminate(config: &DecontaminateConfig, check: Check<'_>) -> Result<S
         target.as_ref(),
         config.field,
         &others,
+        &Arrangement::default(),
         check,
         &mut report,
     )?;

@@ -10,9 +10,10 @@ use sftprep_quality::{
 
 use super::report::StageReport;
 use super::scan::{Check, Inputs};
+use super::target::target;
 use super::text::{Field, text_of};
-use super::verdict::{Partner, Row, Verdict, check_rows};
-use super::write::{Others, finish, target};
+use super::verdict::{Note, Partner, Row, Verdict, check_rows};
+use super::write::{Arrangement, Others, finish};
 use crate::config::SourceConfig;
 use crate::error::{Code, Error, Reject, Result};
 use crate::types::Sample;
@@ -150,7 +151,7 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
                 }
                 Err(reject) => Verdict::of_reject(reject),
             };
-            rows.push(Row { place, verdict });
+            rows.push(Row::new(place, verdict));
             if rows.len() > u32::MAX as usize - 2 {
                 return Err(
                     Error::new(Code::ConfigValue, "more than 4,294,967,293 rows")
@@ -173,16 +174,16 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
             let partner = names[partner as usize] as usize;
             let place = rows[partner].place;
             let (code, detail) = reason(likeness, score);
-            rows[name as usize].verdict = Verdict::Dropped {
-                code,
+            rows[name as usize].verdict = Verdict::Dropped(Box::new(Note {
+                code: Some(code),
                 detail,
-                partner: Partner {
+                partner: Some(Partner {
                     row: partner as u64 + 1,
                     source: place.source,
                     line: place.line,
-                },
-                score,
-            };
+                }),
+                score: Some(score),
+            }));
         }
     }
     let mut report = StageReport {
@@ -197,6 +198,7 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
         target.as_ref(),
         config.field,
         &others,
+        &Arrangement::default(),
         check,
         &mut report,
     )?;

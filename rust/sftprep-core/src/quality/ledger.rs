@@ -1,5 +1,6 @@
 //! The ledger of a stage: one line per input row, as an Arrow IPC file.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -22,30 +23,46 @@ const BATCH_ROWS: usize = 1 << 16;
 /// Decisions, in the order of their numbers.
 const DECISIONS: [&str; 3] = ["kept", "dropped", "rejected"];
 
-/// Writes the ledger of `rows`; `names` are those of the inputs and of what they are compared
-/// with, `stage` is the stage's name, `inputs` are the names of what was read with their paths.
+/// What a ledger says of the stage as a whole.
+#[derive(Debug)]
+pub(super) struct Head<'a> {
+    /// Name of the stage.
+    pub(super) stage: &'a str,
+    /// Names of the inputs and of what they are compared with.
+    pub(super) names: &'a [String],
+    /// Names of what was read, with their paths.
+    pub(super) inputs: &'a [(String, String)],
+    /// Names of the outputs, if there are several.
+    pub(super) parts: &'a [String],
+    /// Which of the outputs this ledger lies beside.
+    pub(super) part: usize,
+    /// The stage's options as JSON, if it gives them.
+    pub(super) options: Option<&'a str>,
+}
+
+/// Writes the ledger of `rows`; `lines` are the first lines that each takes in its output.
 pub(super) fn write(
     path: &Path,
-    stage: &str,
-    names: &[String],
-    inputs: &[(String, String)],
+    head: &Head<'_>,
     rows: &[Row],
+    lines: &[Option<u64>],
 ) -> Result<()> {
     let failed = |error: ArrowError| Error::new(Code::OutputIo, error.to_string()).at_path(path);
     let file = File::create(path).map_err(|error| Error::io(Code::OutputIo, path, &error))?;
-    let schema = Arc::new(schema(stage, inputs)?);
+    let schema = Arc::new(schema(head)?);
     let mut writer = FileWriter::try_new(BufWriter::new(file), &schema).map_err(failed)?;
     let words = |words: &[&str]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     let dictionaries = Dictionaries {
-        names: Arc::new(StringArray::from(names.to_vec())),
+        names: Arc::new(StringArray::from(head.names.to_vec())),
         decisions: words(&DECISIONS),
         codes: words(&codes),
-        stages: words(&[stage]),
+        stages: words(&[head.stage]),
+        parts: Arc::new(StringArray::from(head.parts.to_vec())),
     };
     let mut first = 1_i64;
-    for rows in rows.chunks(BATCH_ROWS) {
-        let columns = columns(rows, first, &dictionaries).map_err(failed)?;
+    for (rows, lines) in rows.chunks(BATCH_ROWS).zip(lines.chunks(BATCH_ROWS)) {
+        let columns = columns(rows, lines, first, &dictionaries).map_err(failed)?;
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(failed)?;
         writer.write(&batch).map_err(failed)?;
         first += rows.len() as i64;
@@ -66,9 +83,10 @@ struct Dictionaries {
     decisions: ArrayRef,
     codes: ArrayRef,
     stages: ArrayRef,
+    parts: ArrayRef,
 }
 
-fn schema(stage: &str, inputs: &[(String, String)]) -> Result<Schema> {
+fn schema(head: &Head<'_>) -> Result<Schema> {
     let small = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let names = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let columns = [
@@ -84,22 +102,31 @@ fn schema(stage: &str, inputs: &[(String, String)]) -> Result<Schema> {
         ("partner_source", names()),
         ("partner_line", DataType::Int64),
         ("score", DataType::Float64),
+        ("times", DataType::Int32),
+        ("part", small()),
+        ("output_line", DataType::Int64),
     ];
     let field = |(name, kind)| Arc::new(Field::new(name, kind, true));
-    let inputs = serde_json::to_string(inputs)
+    let inputs = serde_json::to_string(head.inputs)
         .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
-    let metadata = [
-        ("sftprep.stage", stage),
+    let mut metadata = vec![
+        ("sftprep.stage", head.stage),
         ("sftprep.inputs", &inputs),
         ("sftprep.version", env!("CARGO_PKG_VERSION")),
     ];
-    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Ok(Schema::new(columns.map(field).to_vec())
-        .with_metadata(std::collections::HashMap::from(metadata)))
+    metadata.extend(head.options.map(|options| ("sftprep.options", options)));
+    let part = head.parts.get(head.part);
+    metadata.extend(part.map(|name| ("sftprep.part", name.as_str())));
+    let metadata: HashMap<String, String> = metadata
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    Ok(Schema::new(columns.map(field).to_vec()).with_metadata(metadata))
 }
 
 fn columns(
     rows: &[Row],
+    lines: &[Option<u64>],
     first: i64,
     dictionaries: &Dictionaries,
 ) -> Result<Vec<ArrayRef>, ArrowError> {
@@ -129,15 +156,13 @@ fn columns(
     let details: StringArray = rows.iter().map(|row| detail(&row.verdict)).collect();
     let scores: Float64Array = rows
         .iter()
-        .map(|row| match &row.verdict {
-            Verdict::Dropped { score, .. } => Some(*score),
-            _ => None,
-        })
+        .map(|row| row.verdict.note().and_then(|note| note.score))
         .collect();
-    let partner = |row: &Row| match &row.verdict {
-        Verdict::Dropped { partner, .. } => Some(*partner),
-        _ => None,
-    };
+    let times: Int32Array = rows.iter().map(|row| Some(row.written() as i32)).collect();
+    let outputs = lines.iter().map(|line| line.map(|line| line as i64));
+    let several = !dictionaries.parts.is_empty();
+    let part = |row: &Row| (several && row.verdict.stays()).then_some(row.part as i8);
+    let partner = |row: &Row| row.verdict.note().and_then(|note| note.partner);
     Ok(vec![
         Arc::new(ids.collect::<Int64Array>()),
         names(&|row| Some(row.place.source))?,
@@ -151,13 +176,16 @@ fn columns(
         names(&|row| partner(row).map(|partner| partner.source))?,
         numbers(&|row| partner(row).map(|partner| partner.line)),
         Arc::new(scores),
+        Arc::new(times),
+        small(&part, &dictionaries.parts)?,
+        Arc::new(outputs.collect::<Int64Array>()),
     ])
 }
 
 fn decision(verdict: &Verdict) -> i8 {
     match verdict {
-        Verdict::Kept | Verdict::NotCompared(_) => 0,
-        Verdict::Dropped { .. } => 1,
+        Verdict::Kept | Verdict::Noted(_) | Verdict::NotCompared(_) => 0,
+        Verdict::Dropped(_) => 1,
         Verdict::Rejected(_) => 2,
     }
 }
@@ -166,7 +194,7 @@ fn code(verdict: &Verdict) -> Option<i8> {
     let code = match verdict {
         Verdict::Kept => return None,
         Verdict::NotCompared(reject) | Verdict::Rejected(reject) => reject.code,
-        Verdict::Dropped { code, .. } => *code,
+        Verdict::Noted(note) | Verdict::Dropped(note) => note.code?,
     };
     let at = Code::ALL.iter().position(|other| *other == code)?;
     i8::try_from(at).ok()
@@ -176,6 +204,8 @@ fn detail(verdict: &Verdict) -> Option<&str> {
     match verdict {
         Verdict::Kept => None,
         Verdict::NotCompared(reject) | Verdict::Rejected(reject) => Some(&reject.detail),
-        Verdict::Dropped { detail, .. } => Some(detail),
+        Verdict::Noted(note) | Verdict::Dropped(note) => {
+            Some(note.detail.as_str()).filter(|detail| !detail.is_empty())
+        }
     }
 }

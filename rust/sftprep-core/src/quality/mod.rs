@@ -8,23 +8,34 @@
 //! A row that is no JSON object cannot be part of any dataset and is rejected. A row that is one
 //! but does not fit its format cannot be compared; it stays, and the ledger says why.
 //!
+//! Stages whose decisions are made elsewhere read columns of the rows ([`stage_columns`]) and hand
+//! one decision per row back ([`StageRows::write`]); reading, writing and ledger are the same.
+//!
 //! [`check()`] only looks: it counts what is wrong in six dimensions and changes nothing.
 
 mod check;
+mod column;
 mod data_json;
 mod decontaminate;
 mod dedup;
+mod kept;
 mod ledger;
 mod report;
 mod scan;
+mod stage;
+mod target;
 mod text;
 mod verdict;
 mod why;
 mod write;
 
 pub use check::{CheckConfig, CheckReport, check};
+pub use column::Column;
 pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
-pub use report::{Example, StageReport};
+pub use report::{Example, PartReport, StageReport};
+pub use stage::{
+    Decisions, Derived, StageConfig, StageRows, StageTable, WriteConfig, stage_columns,
+};
 pub use text::Field;
 pub use why::{Wanted, ledger_row};

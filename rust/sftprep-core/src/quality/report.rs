@@ -20,10 +20,16 @@ pub struct StageReport {
     pub rows: u64,
     /// Rows that stay.
     pub kept: u64,
-    /// Rows that go because of another row, by reason.
+    /// Rows that go, by reason.
     pub dropped: BTreeMap<String, u64>,
+    /// Lines written: kept rows, each as often as it is repeated.
+    pub written: u64,
+    /// Of each output what it got; empty where there is one and no row is repeated.
+    pub parts: Vec<PartReport>,
     /// Rows that are no JSON object, by code.
     pub rejected: BTreeMap<String, u64>,
+    /// Kept rows of which something is said, by code.
+    pub noted: BTreeMap<String, u64>,
     /// Rows among the kept ones that could not be compared, by code.
     pub not_compared: BTreeMap<String, u64>,
     /// Distinct rows because of which others go.
@@ -59,25 +65,38 @@ pub struct SourceReport {
     pub kept: u64,
 }
 
+/// What one of the outputs got.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PartReport {
+    /// Its name.
+    pub name: String,
+    /// Where it is; none after a dry run.
+    pub out: Option<PathBuf>,
+    /// Rows.
+    pub rows: u64,
+    /// Lines: rows, each as often as it is repeated.
+    pub lines: u64,
+}
+
 /// A dropped row beside the row because of which it goes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
     /// Why it goes.
     pub code: String,
-    /// How alike they are.
-    pub score: f64,
+    /// How alike they are, or the number that decided.
+    pub score: Option<f64>,
     /// Input of the dropped row.
     pub source: String,
     /// Its line.
     pub line: u64,
-    /// Input of the other row.
-    pub partner_source: String,
+    /// Input of the other row, if it goes because of one.
+    pub partner_source: Option<String>,
     /// Its line.
-    pub partner_line: u64,
+    pub partner_line: Option<u64>,
     /// Beginning of the dropped row's compared text.
     pub text: String,
     /// Beginning of the other row's.
-    pub partner_text: String,
+    pub partner_text: Option<String>,
     /// More about the reason.
     pub detail: String,
 }
@@ -92,14 +111,23 @@ pub(super) fn count(report: &mut StageReport, rows: &[Row]) -> Result<()> {
         if row.verdict.stays() {
             source.kept += 1;
             report.kept += 1;
+            report.written += u64::from(row.times);
         }
         let (counts, code) = match &row.verdict {
             Verdict::Kept => continue,
+            Verdict::Noted(note) => match note.code {
+                Some(code) => (&mut report.noted, code),
+                None => continue,
+            },
             Verdict::NotCompared(reject) => (&mut report.not_compared, reject.code),
             Verdict::Rejected(reject) => (&mut report.rejected, reject.code),
-            Verdict::Dropped { code, partner, .. } => {
-                partners.insert((partner.source, partner.row));
-                (&mut report.dropped, *code)
+            Verdict::Dropped(note) => {
+                let Some(code) = note.code else {
+                    let message = format!("row {} goes without a reason", report.rows);
+                    return Err(Error::new(Code::RunInternal, message));
+                };
+                partners.extend(note.partner.map(|it| (it.source, it.row)));
+                (&mut report.dropped, code)
             }
         };
         *counts.entry(code.as_str().to_owned()).or_default() += 1;
@@ -114,15 +142,18 @@ pub(super) fn count(report: &mut StageReport, rows: &[Row]) -> Result<()> {
     Err(Error::new(Code::RunInternal, message))
 }
 
-/// Rows whose texts are shown: of each reason the least alike, then the first.
+/// Rows whose texts are shown: of each reason the least alike (the lowest score), then the first.
 pub(super) fn examples(rows: &[Row]) -> Vec<usize> {
     let mut by_code: BTreeMap<&str, Vec<(f64, usize)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
-        if let Verdict::Dropped { code, score, .. } = &row.verdict {
+        if let Some(note) = row.verdict.dropped()
+            && let Some(code) = note.code
+        {
+            let score = note.score.unwrap_or(f64::INFINITY);
             let best = by_code.entry(code.as_str()).or_default();
-            let place = best.partition_point(|(known, _)| known <= score);
+            let place = best.partition_point(|(known, _)| *known <= score);
             if place < EXAMPLES {
-                best.insert(place, (*score, at));
+                best.insert(place, (score, at));
                 best.truncate(EXAMPLES);
             }
         }

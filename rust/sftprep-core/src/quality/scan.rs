@@ -31,6 +31,12 @@ pub(super) struct Visited {
     pub(super) class: Option<String>,
 }
 
+/// What reads a row's format.
+pub(super) struct Reading<'a> {
+    pub(super) parser: &'a Parser,
+    pub(super) notes: &'a mut JsonNotes,
+}
+
 /// Inputs that can be read again and again.
 pub(super) struct Inputs {
     pub(super) files: Vec<InputFile>,
@@ -121,6 +127,28 @@ impl Inputs {
         check: Check<'_>,
         init: impl Fn() -> S + Sync,
         map: impl Fn(&mut S, Visited, Result<Sample, Reject>) -> T + Sync,
+        sink: impl FnMut(RowPlace, T) -> Result<()>,
+    ) -> Result<()> {
+        let column = self.class.clone();
+        let each = |state: &mut S, number, row: Result<Data, Reject>, read: &mut Reading<'_>| {
+            let named = column.as_ref().zip(row.as_ref().ok());
+            let class = named.and_then(|(column, row)| value_of(row, column));
+            let sample = row.and_then(|row| read.parser.parse(row, read.notes));
+            map(state, Visited { number, class }, sample)
+        };
+        self.rows(check, init, each, sink)
+    }
+
+    /// Reads all rows as values, before they are fitted to their format: `map` is called for each,
+    /// on any thread, with its number and what reads its format; `sink` gets its result, in order.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples).
+    pub(super) fn rows<S: Send, T: Send>(
+        &mut self,
+        check: Check<'_>,
+        init: impl Fn() -> S + Sync,
+        map: impl Fn(&mut S, u64, Result<Data, Reject>, &mut Reading<'_>) -> T + Sync,
         mut sink: impl FnMut(RowPlace, T) -> Result<()>,
     ) -> Result<()> {
         let mut reader = Reader::new(self.files.clone(), self.options.clone());
@@ -139,15 +167,13 @@ impl Inputs {
                 let (mut notes, mut state) = free.unwrap_or_else(|| (JsonNotes::default(), init()));
                 let one = |(_, record): &(RowPlace, Record<'_>)| {
                     let row = read(*record, &mut notes);
-                    let named = self.class.as_ref().zip(row.as_ref().ok());
-                    let class = named.and_then(|(column, row)| value_of(row, column));
-                    let visited = Visited { number, class };
+                    let mut reading = Reading {
+                        parser: &parser,
+                        notes: &mut notes,
+                    };
+                    let result = map(&mut state, number, row, &mut reading);
                     number += 1;
-                    map(
-                        &mut state,
-                        visited,
-                        row.and_then(|row| parser.parse(row, &mut notes)),
-                    )
+                    result
                 };
                 let done = taken.iter().map(one).collect();
                 if let Ok(mut states) = states.lock() {

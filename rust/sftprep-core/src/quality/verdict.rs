@@ -8,21 +8,27 @@ use crate::types::RowPlace;
 pub(super) enum Verdict {
     /// It stays.
     Kept,
+    /// It stays, and there is something to say of it.
+    Noted(Box<Note>),
     /// It stays although it could not be looked into.
     NotCompared(Box<Reject>),
     /// It is no row at all.
     Rejected(Box<Reject>),
-    /// It goes because of another row.
-    Dropped {
-        /// Why.
-        code: Code,
-        /// In words.
-        detail: String,
-        /// The other row.
-        partner: Partner,
-        /// How alike the two are, 0 to 1.
-        score: f64,
-    },
+    /// It goes.
+    Dropped(Box<Note>),
+}
+
+/// What a stage says of a row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Note {
+    /// Why it goes, or what was done to it; every row that goes has one.
+    pub(super) code: Option<Code>,
+    /// In words.
+    pub(super) detail: String,
+    /// The other row, if it is because of one.
+    pub(super) partner: Option<Partner>,
+    /// The number that decided, such as how alike two rows are.
+    pub(super) score: Option<f64>,
 }
 
 impl Verdict {
@@ -37,7 +43,23 @@ impl Verdict {
 
     /// Whether the row is written.
     pub(super) fn stays(&self) -> bool {
-        matches!(self, Self::Kept | Self::NotCompared(_))
+        matches!(self, Self::Kept | Self::Noted(_) | Self::NotCompared(_))
+    }
+
+    /// What is said of the row.
+    pub(super) fn note(&self) -> Option<&Note> {
+        match self {
+            Self::Noted(note) | Self::Dropped(note) => Some(note),
+            _ => None,
+        }
+    }
+
+    /// What is said of a row that goes.
+    pub(super) fn dropped(&self) -> Option<&Note> {
+        match self {
+            Self::Dropped(note) => Some(note),
+            _ => None,
+        }
     }
 }
 
@@ -53,10 +75,31 @@ pub(super) struct Partner {
 }
 
 /// A row of the inputs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) place: RowPlace,
     pub(super) verdict: Verdict,
+    /// How often it is written if it stays.
+    pub(super) times: u32,
+    /// To which of the outputs.
+    pub(super) part: u8,
+}
+
+impl Row {
+    /// A row that goes once to the only output, if it stays.
+    pub(super) fn new(place: RowPlace, verdict: Verdict) -> Self {
+        Self {
+            place,
+            verdict,
+            times: 1,
+            part: 0,
+        }
+    }
+
+    /// How often it is written.
+    pub(super) fn written(&self) -> u32 {
+        if self.verdict.stays() { self.times } else { 0 }
+    }
 }
 
 /// Whether there are rows, and few enough bad ones.

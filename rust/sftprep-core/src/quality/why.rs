@@ -25,7 +25,7 @@ pub struct Wanted {
     pub line: Option<u64>,
     /// Name of the input.
     pub source: Option<String>,
-    /// The row that is line N (from 1) of the output.
+    /// The row that is line N (from 1) of the output, or one of its lines.
     pub kept: Option<u64>,
 }
 
@@ -53,6 +53,9 @@ pub fn ledger_row(path: &Path, wanted: &Wanted, names: &[String]) -> Result<Valu
             .map(|(key, value)| (key, Value::String(value)))
             .collect()
     };
+    let numbered = reader.schema().field_with_name("output_line").is_ok();
+    let part = metadata.get("sftprep.part").and_then(Value::as_str);
+    let part = part.map(str::to_owned);
     let (mut rows, mut kept) = (0_u64, 0_u64);
     for batch in reader {
         let batch = batch.map_err(damaged)?;
@@ -65,7 +68,10 @@ pub fn ledger_row(path: &Path, wanted: &Wanted, names: &[String]) -> Result<Valu
             rows += 1;
             let found = match (wanted.row, wanted.line, wanted.kept) {
                 (Some(row), _, _) => row == rows,
-                (_, _, Some(line)) => stays && line == kept,
+                (_, _, Some(line)) => match lines_in_output(&batch, at, part.as_deref()) {
+                    Some(lines) => lines.contains(&line),
+                    None => stays && !numbered && line == kept,
+                },
                 (_, Some(line), _) => {
                     number(&batch, "line", at) == i64::try_from(line).ok()
                         && wanted
@@ -76,13 +82,15 @@ pub fn ledger_row(path: &Path, wanted: &Wanted, names: &[String]) -> Result<Valu
                 _ => false,
             };
             if found {
+                let lines = lines_in_output(&batch, at, part.as_deref());
+                let first = lines.map(|lines| lines.start);
                 let mut columns = cells(&batch, at);
                 if let Some(name) = source(&batch, at, names) {
                     columns.insert("source".to_owned(), Value::String(name));
                 }
                 return Ok(json!({
                     "row": rows,
-                    "output_line": stays.then_some(kept),
+                    "output_line": if numbered { first } else { stays.then_some(kept) },
                     "columns": columns,
                     "metadata": metadata,
                 }));
@@ -103,6 +111,18 @@ pub fn ledger_row(path: &Path, wanted: &Wanted, names: &[String]) -> Result<Valu
     .at_path(path)
     .at_field("row")
     .hint("rows are counted from 1"))
+}
+
+/// The lines of the output beside the ledger that a row takes, where the ledger says it.
+fn lines_in_output(
+    batch: &RecordBatch,
+    at: usize,
+    part: Option<&str>,
+) -> Option<std::ops::Range<u64>> {
+    let first = u64::try_from(number(batch, "output_line", at)?).ok()?;
+    let times = u64::try_from(number(batch, "times", at).unwrap_or(1)).ok()?;
+    let here = part.is_none() || text(batch, "part", at).as_deref() == part;
+    here.then(|| first..first.saturating_add(times))
 }
 
 fn cells(batch: &RecordBatch, at: usize) -> Map<String, Value> {

@@ -261,7 +261,7 @@ pub(super) fn replace(
     let file = out
         .into_inner()
         .map_err(|error| failed(error.into_error()))?;
-    super::super::write::readable(file.as_file()).map_err(failed)?;
+    super::super::target::readable(file.as_file()).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
