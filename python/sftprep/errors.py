@@ -122,7 +122,7 @@ class TokenizerError(SftprepError, ValueError):
 class LabelError(SftprepError, ValueError):
     """It cannot be proved what of a row is to be trained, or nothing is."""
 
-    default_code = "label.refused"
+    default_code = "label.start"
 
 
 class PackError(SftprepError, ValueError):

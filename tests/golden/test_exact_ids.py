@@ -21,6 +21,8 @@ ROWS = 25
 """Rows of a set in a sampled run."""
 JUDGED_ROWS = 60 if everything() else 4
 """Rows of a set whose labels may take the slow way, which renders each of their turns anew."""
+# Codes of rows of which a turn could not be proven, one for each rule.
+RULES = {f"label.{rule}" for rule in ("window", "prompt", "start", "field_lost", "stop", "tags")}
 MAX_LEN = 1 << 15
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -163,9 +165,10 @@ def compare(
         return f"packed, but {expected}" if documents else None
     if not documents:
         # An honest refusal is no error; the share of them is counted and printed.
-        counts["label.refused"] += code == "label.refused"
+        refused = code in RULES
+        counts[code] += refused
         too_long = any(len(ids) > MAX_LEN for ids, _ in expected)
-        honest = code == "label.refused" or (code == "pack.overlong" and too_long)
+        honest = refused or (code == "pack.overlong" and too_long)
         return None if honest else f"not packed ({code}: {entry.get('detail')})"
     counts["documents"] += len(documents)
     counts["rows with one sample per turn"] += len(expected) > 1

@@ -176,10 +176,30 @@ codes! {
         "The tokenizer cannot encode a row.",
         "a text the tokenizer has no token for and no unknown token",
         "Use the tokenizer that belongs to the model." }
-    LabelRefused = "label.refused" {
-        "It cannot be proved which bytes of a rendering the assistant wrote, so the row is refused.",
-        "a template that rewrites the answer",
-        "See which rule refused it; declare the header and stop strings, or use another template." }
+    LabelWindow = "label.window" {
+        "Rule A: bytes of a turn lie among those of other messages, so its range is not known.",
+        "a template that prints all messages once more at the end",
+        "Use another template; `sftprep check-template` tries one on many shapes of conversation." }
+    LabelPrompt = "label.prompt" {
+        "Rule B: the template has no generation prompt, so nothing tells where an answer begins.",
+        "a template that prints the same with and without add_generation_prompt",
+        "Declare --assistant-header and --assistant-stop, or use another template." }
+    LabelStart = "label.start" {
+        "Rule C: text stands before an answer that no generation prompt accounts for.",
+        "a template that writes the time before every answer",
+        "Declare --assistant-header and --assistant-stop, or use another template." }
+    LabelFieldLost = "label.field_lost" {
+        "Rule D: the template does not print a field of an assistant message that has text in it.",
+        "tool calls, for a template that knows none",
+        "Use a template that prints it, or allow the loss: --dropped allow." }
+    LabelStop = "label.stop" {
+        "Rule E: it is not clear which stop token ends a turn.",
+        "a template that writes it only once another turn follows",
+        "Declare --assistant-header and --assistant-stop, or use another template." }
+    LabelTags = "label.tags" {
+        "Rule F: the template's generation tags hold text of another message.",
+        "{% generation %} around a whole conversation",
+        "Correct the tags, or use another template." }
     LabelNothingTrained = "label.nothing_trained" {
         "No token of the row would be trained.",
         "a conversation without an assistant message",

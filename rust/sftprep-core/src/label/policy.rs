@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sftprep_template::{KindSpan, Labelled, Method, Refusal, SpanKind as TextKind, Turn};
+use sftprep_template::{KindSpan, Labelled, Method, Refusal, Rule, SpanKind as TextKind, Turn};
 
 use crate::config::{LabelConfig, StopPolicy};
 use crate::error::{Code, Reject};
@@ -81,7 +81,7 @@ impl Policy {
     /// messages to train; `last` is the last of its sample, which may be elsewhere.
     ///
     /// # Errors
-    /// `label.refused` if one of them has no proven span.
+    /// The code of the rule that refused one of them, such as `label.start`.
     pub fn apply(
         &self,
         conversation: &Conversation,
@@ -93,7 +93,7 @@ impl Policy {
         for turn in labelled.turns.iter().filter(wanted) {
             if let Err(refusal) = turn {
                 let field = format!("messages[{}]", refusal.message);
-                return Err(Reject::new(Code::LabelRefused, refused(refusal)).at_field(field));
+                return Err(Reject::new(code(refusal.rule), refused(refusal)).at_field(field));
             }
         }
         let weight = |message: u32| {
@@ -147,6 +147,18 @@ fn message_of(turn: &Result<Turn, Refusal>) -> u32 {
     match turn {
         Ok(turn) => turn.message,
         Err(refusal) => refusal.message,
+    }
+}
+
+/// The code of a row that a rule refuses, so that rows are counted by rule.
+const fn code(rule: Rule) -> Code {
+    match rule {
+        Rule::A => Code::LabelWindow,
+        Rule::B => Code::LabelPrompt,
+        Rule::C => Code::LabelStart,
+        Rule::D => Code::LabelFieldLost,
+        Rule::E => Code::LabelStop,
+        Rule::F => Code::LabelTags,
     }
 }
 

@@ -81,7 +81,8 @@ pub enum Method {
     Empty,
 }
 
-/// The rules that a turn must pass.
+/// The rules that a turn must pass. (G, agreement with prefixes, refuses nothing by itself: where it
+/// is the proof, its failure is one of C. H is about tokens and is checked where they are made.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// The turn's bytes lie in its own window, foreign bytes outside.
@@ -96,10 +97,6 @@ pub enum Rule {
     E,
     /// Agreement with generation tags.
     F,
-    /// Agreement with the prefix difference.
-    G,
-    /// Agreement of tokens with spans (checked by the tokenizing side).
-    H,
 }
 
 /// A proven turn.
