@@ -146,7 +146,7 @@ class EncodingBatch:
 
     @property
     def offsets(self) -> NDArray[np.uint32]:
-        """Bytes of each token in its own text, ``(n, 2)``."""
+        """Bytes of each token in its own text, ``(n, 2)``; made when first asked for."""
 
     @property
     def row_starts(self) -> NDArray[np.int64]:

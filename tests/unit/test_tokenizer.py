@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -79,6 +80,22 @@ def test_a_batch_is_its_texts_end_to_end(tokenizer: sftprep.Tokenizer, threads: 
         alone = tokenizer.encode(text)
         assert (batch.ids[row] == alone.ids).all()
         assert (batch.offsets[row] == alone.offsets).all()
+
+
+def test_a_token_of_a_batch_may_be_longer_than_a_byte_counts(
+    tokenizer_dir: Path, tmp_path: Path
+) -> None:
+    file = json.loads((tokenizer_dir / "tokenizer.json").read_text("utf-8"))
+    like = next(each for each in file["added_tokens"] if each["content"] == "<|im_end|>")
+    like["lstrip"] = True
+    (tmp_path / "tokenizer.json").write_text(json.dumps(file), "utf-8")
+    tokenizer = sftprep.Tokenizer.from_file(tmp_path)
+    texts = [f"a{' ' * spaces}<|im_end|>b" for spaces in (0, 1, 243, 244, 245, 246, 5000)]
+    batch = tokenizer.encode_batch(texts, threads=1)
+    expected = [tokenizer.encode(text).offsets.tolist() for text in texts]
+    assert batch.offsets.tolist() == [span for spans in expected for span in spans]
+    assert max(end - start for start, end in batch.offsets.tolist()) == 5010
+    assert batch.offsets is batch.offsets
 
 
 def test_an_empty_batch(tokenizer: sftprep.Tokenizer) -> None:

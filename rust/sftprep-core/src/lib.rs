@@ -15,6 +15,7 @@
 pub mod config;
 pub mod error;
 pub mod faults;
+pub mod huge;
 pub mod json;
 pub mod types;
 

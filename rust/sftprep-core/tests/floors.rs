@@ -1,6 +1,6 @@
 //! Reads the `use` lines of the sources and fails on an import that goes upward or sideways.
 //!
-//! Floors of this crate, from the bottom: `error` and `faults`; `config` and `json`; `types`; then
+//! Floors of this crate, from the bottom: `error`, `faults` and `huge`; `config` and `json`; `types`; then
 //! `assets`, `source`, `format`, `label`, `pack` and `shard`, which never import each other; then
 //! `pipeline`, the only module that knows all of them; `replay`, which makes rows of its results
 //! again; and `audit` and `explain`, which look at them.
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("error", 0),
     ("faults", 0),
+    ("huge", 0),
     ("config", 1),
     ("json", 1),
     ("types", 2),

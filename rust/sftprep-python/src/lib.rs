@@ -12,6 +12,7 @@ mod catalog;
 mod certify;
 mod encoder;
 mod error;
+mod flat;
 mod job;
 mod plan;
 mod quality;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
+use pyo3::sync::PyOnceLock;
 use sftprep_core::assets::ModelAssets;
 use sftprep_core::error::{Code, Error};
 use sftprep_core::pipeline::tokenizer_of;
@@ -13,6 +14,7 @@ use sftprep_tokenize::{Encoding as Encoded, EngineReport, TokenizerError};
 
 use crate::array::array;
 use crate::error::{attached, detached};
+use crate::flat::{Flat, Lengths};
 
 /// Texts shorter than this are encoded without releasing the interpreter: that costs more.
 const SHORT_TEXT_BYTES: usize = 256;
@@ -68,24 +70,17 @@ impl Tokenizer {
         texts: Vec<PyBackedStr>,
         threads: usize,
     ) -> PyResult<EncodingBatch> {
-        let parts = detached(py, || self.encode_in_parts(&texts, threads))?;
-        let mut row_starts = Vec::with_capacity(texts.len() + 1);
-        row_starts.push(0_i64);
-        let mut before = 0;
-        for (part, ends) in &parts {
-            row_starts.extend(ends.iter().map(|end| before + *end as i64));
-            before += part.ids.len() as i64;
-        }
-        let mut parts = parts.into_iter().map(|(part, _)| part);
-        let mut flat = parts.next().unwrap_or_default();
-        for part in parts {
-            flat.ids.extend(part.ids);
-            flat.offsets.extend(part.offsets);
-        }
+        let batch = detached(py, || {
+            let mut parts = self.encode_in_parts(&texts, threads)?.into_iter();
+            let mut all = parts.next().unwrap_or_default();
+            parts.for_each(|part| all.append(part));
+            Ok(all)
+        })?;
         Ok(EncodingBatch {
-            ids: array(py, flat.ids)?.unbind(),
-            offsets: array(py, flat.offsets)?.unbind(),
-            row_starts: array(py, row_starts)?.unbind(),
+            ids: array(py, batch.tokens.ids)?.unbind(),
+            row_starts: array(py, batch.row_starts)?.unbind(),
+            lengths: batch.lengths,
+            offsets: PyOnceLock::new(),
         })
     }
 
@@ -169,11 +164,7 @@ impl Tokenizer {
     }
 
     /// Encodes slices of about equal size in bytes, each on its own thread.
-    fn encode_in_parts(
-        &self,
-        texts: &[PyBackedStr],
-        threads: usize,
-    ) -> Result<Vec<(Encoded, Vec<usize>)>, Error> {
+    fn encode_in_parts(&self, texts: &[PyBackedStr], threads: usize) -> Result<Vec<Flat>, Error> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let wanted = if threads == 0 {
             std::thread::available_parallelism().map_or(1, NonZero::get)
@@ -198,17 +189,16 @@ impl Tokenizer {
         })
     }
 
-    /// The tokens of texts end to end, and where those of each text end.
-    fn encode_slice(&self, texts: &[PyBackedStr]) -> Result<(Encoded, Vec<usize>), Error> {
+    /// The tokens of texts end to end.
+    fn encode_slice(&self, texts: &[PyBackedStr]) -> Result<Flat, Error> {
         let mut encoder = self.inner.encoder();
-        let mut all = Encoded::default();
-        let mut ends = Vec::with_capacity(texts.len());
+        let mut all = Flat::with_room(texts);
         for text in texts {
-            let done = encoder.append(text, &mut all);
+            let done = encoder.append(text, &mut all.tokens);
             done.map_err(|e| self.failed(&e))?;
-            ends.push(all.ids.len());
+            all.end_text();
         }
-        Ok((all, ends))
+        Ok(all)
     }
 }
 
@@ -242,19 +232,31 @@ impl Encoding {
     }
 }
 
-/// Ids and byte spans of many texts, end to end.
-#[pyclass(frozen, get_all, module = "sftprep")]
+/// Ids of many texts, end to end, and what gives their byte spans.
+#[pyclass(frozen, module = "sftprep")]
 pub(crate) struct EncodingBatch {
     /// Token ids of all texts, uint32 `(n,)`.
+    #[pyo3(get)]
     ids: Py<PyAny>,
-    /// Bytes of each token in its own text, uint32 `(n, 2)`.
-    offsets: Py<PyAny>,
     /// Where each text's tokens begin, and the end of the last, int64 `(texts + 1,)`.
+    #[pyo3(get)]
     row_starts: Py<PyAny>,
+    lengths: Lengths,
+    offsets: PyOnceLock<Py<PyAny>>,
 }
 
 #[pymethods]
 impl EncodingBatch {
+    /// Bytes of each token in its own text, uint32 `(n, 2)`; made when first asked for.
+    #[getter]
+    fn offsets(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let made = self.offsets.get_or_try_init(py, || {
+            let spans = detached(py, || Ok(self.lengths.spans()))?;
+            Ok::<_, PyErr>(array(py, spans)?.unbind())
+        })?;
+        Ok(made.clone_ref(py))
+    }
+
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.row_starts.bind(py).len()? - 1)
     }

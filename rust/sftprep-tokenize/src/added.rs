@@ -127,15 +127,27 @@ impl Matcher {
         let mut best = None;
         let mut depth = 1;
         while lo < hi {
-            if self.patterns[lo].text.len() == depth {
+            let (first, last) = (&self.patterns[lo].text, &self.patterns[hi - 1].text);
+            if first.len() == depth {
                 if depth >= below {
                     break;
                 }
                 best = Some(lo);
                 lo += 1;
+                continue;
+            }
+            // All of lo..hi agree on `depth` bytes and are longer than that. What the first and the
+            // last of them share beyond, all share.
+            let shared = first[depth..].iter().zip(&last[depth..]);
+            let shared = shared.take_while(|(a, b)| a == b).count();
+            if shared > 0 {
+                if rest.get(depth..depth + shared) != Some(&first[depth..depth + shared]) {
+                    break;
+                }
+                depth += shared;
+                continue;
             }
             let Some(&b) = rest.get(depth) else { break };
-            // All of lo..hi agree on `depth` bytes and are longer than that.
             let range = &self.patterns[lo..hi];
             let start = range.partition_point(|p| p.text[depth] < b);
             let end = start + range[start..].partition_point(|p| p.text[depth] == b);

@@ -56,6 +56,12 @@ pub(crate) enum Features {
     Avx2,
 }
 
+impl Default for Features {
+    fn default() -> Self {
+        Self::detect()
+    }
+}
+
 impl Features {
     pub(crate) fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]

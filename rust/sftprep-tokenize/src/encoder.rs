@@ -81,17 +81,18 @@ impl<'t> Encoder<'t> {
     }
 
     /// Like [`Encoder::encode`], but keeps what `out` holds and appends to it. The spans of the new
-    /// tokens count from the beginning of `text`. For many texts in one pair of vectors.
+    /// tokens count from the beginning of `text`. For many texts in one pair of vectors, of which
+    /// either may be emptied between texts: only what is new is looked at.
     ///
     /// # Errors
     ///
     /// As [`Encoder::encode`]; `out` then holds what it held before.
     pub fn append(&mut self, text: &str, out: &mut Encoding) -> Result<(), TokenizerError> {
-        let held = out.ids.len();
+        let (ids, spans) = (out.ids.len(), out.offsets.len());
         let done = self.add(text, &mut |_| true, out);
         if done.is_err() {
-            out.ids.truncate(held);
-            out.offsets.truncate(held);
+            out.ids.truncate(ids);
+            out.offsets.truncate(spans);
         }
         done
     }
@@ -305,7 +306,7 @@ impl Run<'_> {
                 span_end: span.1,
             })
         });
-        let first = self.out.ids.len();
+        let first = self.out.offsets.len();
         self.around(&found, n.text.len(), &mut |run, a, b| {
             run.state.piece(run.plan, &n.text, a, b, run.out);
         });

@@ -3,6 +3,7 @@
 
 mod long;
 
+use crate::blocks::Features;
 use crate::slab::{Slab, prefetch};
 
 /// No merge for a pair.
@@ -204,6 +205,7 @@ pub(crate) struct Merger {
     pub(crate) ids: Vec<u32>,
     pub(crate) lens: Vec<u32>,
     long: long::Scratch,
+    features: Features,
 }
 
 /// Symbols that `merge_few` takes.
@@ -253,9 +255,27 @@ impl Merger {
         self.merge_few(merges, few);
     }
 
+    #[allow(unsafe_code)]
+    fn merge_few(&mut self, merges: &Merges, few: Few) {
+        match self.features {
+            Features::Plain => self.merge_all(merges, few),
+            // SAFETY: `detect` has found that the processor has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Features::Avx2 => unsafe { self.merge_avx2(merges, few) },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn merge_avx2(&mut self, merges: &Merges, few: Few) {
+        self.merge_all(merges, few);
+    }
+
     /// Symbols stay where they are, a bit mask tells which are left, and the lowest of all keys is
     /// found anew for every merge: a few vector instructions.
-    fn merge_few(&mut self, merges: &Merges, mut few: Few) {
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // it is compiled once for each set of instructions
+    fn merge_all(&mut self, merges: &Merges, mut few: Few) {
         let n = self.ids.len().min(FEW);
         let (ids, lens) = (&mut self.ids[..n], &mut self.lens[..n]);
         let mut left: u32 = u32::MAX >> (FEW - n);
@@ -320,7 +340,8 @@ impl Few {
         self.new[i % FEW] = new;
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // with the instructions of the loop that it is in
     fn lowest(&self, n: usize) -> i32 {
         let low = |keys: &[i32; FEW / 2]| keys.iter().fold(NO_KEY, |m, &k| m.min(k));
         let (halves, _) = self.keys.as_chunks::<{ FEW / 2 }>();

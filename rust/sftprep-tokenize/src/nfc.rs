@@ -37,9 +37,14 @@ pub(crate) fn is_nfc(text: &str) -> bool {
     let (t, table) = (text.as_bytes(), nfc());
     let mut p = 0;
     while p < t.len() {
-        if t[p..].first_chunk::<64>().is_some_and(|c| c.is_ascii()) {
-            p += 64;
-            continue;
+        match t[p..].first_chunk::<64>() {
+            Some(chunk) if chunk.is_ascii() => {
+                p += 64;
+                continue;
+            }
+            // (Half of all texts are short and end so.)
+            None if t[p..].is_ascii() => return true,
+            _ => {}
         }
         if t[p..].first_chunk().is_some_and(plain) {
             p += 32;

@@ -191,7 +191,7 @@ impl State {
                 unknown += 1;
             }
         }
-        self.cold = unknown > 1;
+        self.cold = unknown > 3;
     }
 
     /// What is not known is probably in the vocabulary: asks for its place there ahead of time, and
@@ -262,12 +262,12 @@ impl State {
             at += n;
             i += 1;
         }
-        let len = out.ids.len() + at;
+        let (ids, spans) = (out.ids.len() + at, out.offsets.len() + at);
         // SAFETY: every step wrote the three elements from `at`, of which `at` then passed over at
         // most three, so the first `at` of the spare elements of both are written.
         unsafe {
-            out.ids.set_len(len);
-            out.offsets.set_len(len);
+            out.ids.set_len(ids);
+            out.offsets.set_len(spans);
         }
         i
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema};
 
+use crate::huge;
 use crate::types::{Border, IGNORE_INDEX, NO_MESSAGE, TokenSpan};
 
 use super::ipc::{Column, list_of};
@@ -218,6 +219,15 @@ struct RowStart {
 }
 
 impl Batch {
+    /// An empty batch that will take so many tokens.
+    pub(super) fn with_room(tokens: usize) -> Self {
+        Self {
+            input_ids: huge::with_room(tokens),
+            labels: huge::with_room(tokens),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.tokens.len()
     }

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
+use crate::huge;
 use crate::types::Example;
 
 use super::columns::flags_of;
@@ -51,7 +52,10 @@ impl SegmentWriter {
 
     /// Starts in memory; there will be a file only if there are more than `words` words.
     pub fn held(path: &Path, words: usize) -> Self {
-        Self::with(path, Out::Held(Vec::new(), words))
+        Self::with(
+            path,
+            Out::Held(huge::with_room(words.min(HELD_WORDS)), words),
+        )
     }
 
     fn with(path: &Path, out: Out) -> Self {

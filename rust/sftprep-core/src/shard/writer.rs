@@ -127,7 +127,7 @@ pub fn write_shard(
         spans: IpcFile::create(&dir.join(&spans_name), spans_schema())?,
         data_batches: Vec::new(),
         spans_batches: Vec::new(),
-        batch: Batch::default(),
+        batch: Batch::with_room(BATCH_TOKENS as usize),
         sums: RowSums::default(),
     };
     let (mut pieces, mut document) = (Vec::new(), DocumentPiece::default());
