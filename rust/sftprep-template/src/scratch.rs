@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use crate::eval::Frame;
 use crate::out::{Out, Pool};
+use crate::template::Rendered;
 use crate::text::Run;
 use crate::trace::Node;
 use crate::value::Value;
@@ -25,6 +26,8 @@ pub(crate) struct Scratch {
     nodes: Vec<Node<'static>>,
     slots: Vec<Value<'static>>,
     context: Vec<Value<'static>>,
+    /// A result that was given back.
+    pub spare: Rendered,
 }
 
 thread_local! {
@@ -54,6 +57,27 @@ impl Scratch {
             // During the end of a thread there is no next render.
             let _ = KEPT.try_with(|kept| kept.set(Some(self)));
         }
+    }
+
+    /// Keeps what is not too large of a result for the next one on this thread.
+    pub(crate) fn keep_spare(mut result: Rendered) {
+        let Ok(Some(mut scratch)) = KEPT.try_with(Cell::take) else {
+            return;
+        };
+        let spare = &mut scratch.spare;
+        if (1..=MAX_TEXT).contains(&result.text.capacity()) {
+            result.text.clear();
+            spare.text = result.text;
+        }
+        if (1..=MAX_ITEMS).contains(&result.segments.capacity()) {
+            result.segments.clear();
+            spare.segments = result.segments;
+        }
+        if (1..=MAX_ITEMS).contains(&result.leaves.capacity()) {
+            result.leaves.clear();
+            spare.leaves = result.leaves;
+        }
+        let _ = KEPT.try_with(|kept| kept.set(Some(scratch)));
     }
 
     pub(crate) fn nodes<'t>(&mut self) -> Vec<Node<'t>> {

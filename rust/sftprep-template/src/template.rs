@@ -57,6 +57,13 @@ pub struct Rendered {
     pub leaves: Vec<Leaf>,
 }
 
+impl Rendered {
+    /// Leaves its memory to the next render on this thread, up to a bound.
+    pub fn recycle(self) {
+        Scratch::keep_spare(self);
+    }
+}
+
 impl ChatTemplate {
     /// Compiles a template.
     ///
@@ -84,7 +91,7 @@ impl ChatTemplate {
     /// # Errors
     /// Where the reference raises, or a limit is exceeded.
     pub fn render(&self, request: &Request<'_>) -> Result<String, TemplateError> {
-        self.run(request, false, |out, _| out.text.as_str().to_owned())
+        self.run(request, false, |out, _, _| out.text.as_str().to_owned())
     }
 
     /// The same text with the origin of every byte.
@@ -99,7 +106,7 @@ impl ChatTemplate {
         &self,
         request: &Request<'_>,
         trace: bool,
-        done: impl FnOnce(&Out, &mut Leaves<'_>) -> R,
+        done: impl FnOnce(&mut Out, &mut Leaves<'_>, Rendered) -> R,
     ) -> Result<R, TemplateError> {
         let result = check_request(request).and_then(|()| {
             let prepared = prepare(request.messages);
@@ -118,7 +125,8 @@ impl ChatTemplate {
                 if interp.out.text.len() > u32::MAX as usize / 2 {
                     return Err(Fault::new(ErrorKind::LimitOutput, "the text is over 2 GiB"));
                 }
-                Ok(done(&interp.out, &mut interp.leaves))
+                let spare = std::mem::take(&mut scratch.spare);
+                Ok(done(&mut interp.out, &mut interp.leaves, spare))
             });
             let out = interp.end(&mut scratch);
             scratch.keep(out);
@@ -258,9 +266,10 @@ fn token<'t>(name: &'t str, request: &'t Request<'_>) -> Value<'t> {
     }
 }
 
-/// Turns runs into segments with a table of the leaves that occur.
-fn finish(out: &Out, leaves: &mut Leaves<'_>) -> Rendered {
-    let mut table: Vec<Leaf> = Vec::with_capacity(leaves.most());
+/// Turns runs into segments with a table of the leaves that occur; `spare` is empty, for its memory.
+fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
+    let (mut text, mut segments, mut table) = (spare.text, spare.segments, spare.leaves);
+    table.reserve(leaves.most());
     let segment = |run: &Run| {
         let mut segment = Segment {
             end: run.end,
@@ -284,9 +293,14 @@ fn finish(out: &Out, leaves: &mut Leaves<'_>) -> Rendered {
         }
         segment
     };
-    let segments = out.runs.iter().map(segment).collect();
+    segments.extend(out.runs.iter().map(segment));
+    if text.capacity() == 0 {
+        text.push_str(&out.text);
+    } else {
+        std::mem::swap(&mut text, &mut out.text);
+    }
     Rendered {
-        text: out.text.as_str().to_owned(),
+        text,
         segments,
         leaves: table,
     }

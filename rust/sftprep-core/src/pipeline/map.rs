@@ -167,7 +167,10 @@ fn prepare_chunk(worker: &mut Worker<'_>, work: Work) -> Mapped {
     let duplicates_before = worker.notes.duplicate_keys;
     for (place, record) in work.chunk.rows.iter() {
         let result = match prepare_row(worker, &parser, record) {
-            Ok(prepared) => Ok(prepared),
+            Ok(mut prepared) => {
+                prepared.iter_mut().for_each(Prepared::drop_text);
+                Ok(prepared)
+            }
             Err(Failure::Reject(reject)) => Err(reject),
             Err(Failure::Fatal(error)) => {
                 out.fatal = Some(error);

@@ -6,7 +6,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use sftprep_template::{Labelled, Leaf, Learned, Map, Request, Segment, Session, SpanOptions};
+use sftprep_template::{
+    Labelled, Leaf, Learned, Map, Rendered, Request, Segment, Session, SpanOptions,
+};
 use sftprep_tokenize::{AddedMatch, Encoder, Encoding, TokenizerError};
 
 use super::boundary::{Accept, differs, encode_cut};
@@ -52,6 +54,16 @@ impl Prepared {
     /// Whether it is the first document of its rendering, which speaks for the others.
     pub(super) fn leads(&self) -> bool {
         self.window.as_deref().is_none_or(|window| window.leads)
+    }
+
+    /// Leaves the memory of the text, which shards have no use for, to the next rendering.
+    pub(super) fn drop_text(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        let rendered = Rendered {
+            text,
+            ..Rendered::default()
+        };
+        rendered.recycle();
     }
 }
 
@@ -225,11 +237,14 @@ impl<'r> Worker<'r> {
                 prepared.without_stop += u32::from(turn.stop.is_none());
             }
         }
+        let mut rendered = labelled.rendered;
+        prepared.text = std::mem::take(&mut rendered.text);
         if let Some(trace) = &mut prepared.trace {
-            trace.segments = labelled.rendered.segments;
-            trace.leaves = labelled.rendered.leaves;
+            trace.segments = rendered.segments;
+            trace.leaves = rendered.leaves;
+        } else {
+            rendered.recycle();
         }
-        prepared.text = labelled.rendered.text;
         prepared.spans = spans;
         Ok(prepared)
     }

@@ -9,9 +9,10 @@
 //! time than in instructions. What did not: one function for all expressions (its stack frame is
 //! paid for by each), splitting it further than into common and rare ones, and joining literals
 //! (few stand next to one another, but it costs nothing). A row of seven short messages takes some
-//! 25,000 instructions: 7,500 for set-up, segments and leaves, of which a third asks the allocator
-//! for the result; 11,000 for the loop over the messages, 60 per check and 110 per piece of text;
-//! the rest for what stands around the loop. What is left is spread thin over the walk of the tree.
+//! 23,000 instructions: 6,000 for set-up, segments and leaves (a tenth less since results are given
+//! back, see `Rendered::recycle`); 11,000 for the loop over the messages, 60 per check and 110 per
+//! piece of text; the rest for what stands around the loop. What is left is spread thin over the walk
+//! of the tree.
 
 use super::Interp;
 use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, VarRef};
