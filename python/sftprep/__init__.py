@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from sftprep.progress import Progress
     from sftprep.quality import StageReport, decontaminate, dedup
     from sftprep.quality.check import CheckReport, check
+    from sftprep.quality.clean import clean
+    from sftprep.quality.mix import mix
     from sftprep.quality.pollute import pollute
+    from sftprep.quality.split import split
     from sftprep.quality.why import why
 
 __all__ = [
@@ -92,15 +95,18 @@ __all__ = [
     "TrainError",
     "__version__",
     "check",
+    "clean",
     "decontaminate",
     "dedup",
     "go_on",
+    "mix",
     "mix_shards",
     "pack",
     "plan_packs",
     "pollute",
     "remask",
     "repack",
+    "split",
     "why",
 ]
 
@@ -133,7 +139,10 @@ _HOME = {
     "CheckReport": "sftprep.quality.check",
     "StageReport": "sftprep.quality",
     "check": "sftprep.quality.check",
+    "clean": "sftprep.quality.clean",
+    "mix": "sftprep.quality.mix",
     "pollute": "sftprep.quality.pollute",
+    "split": "sftprep.quality.split",
     "why": "sftprep.quality.why",
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",

@@ -535,6 +535,47 @@ def stage_write(rows: StageRows, config: str, decisions: Mapping[str, Any]) -> s
         OutputError: if the kept rows cannot be written.
     """
 
+def clean(config: str) -> str:
+    """Takes out, flags or drops what rows show by themselves, under options given as JSON; returns
+    the report as JSON.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable, damaged, or changes meanwhile.
+        OutputError: if the kept rows cannot be written.
+    """
+
+def garbled_texts(config: str) -> list[str]:
+    """The different texts in which UTF-8 was read as another encoding; options as for `clean`.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+    """
+
+def similar_groups(config: str) -> NDArray[np.int64]:
+    """For every row the index (from 0) of the first row of its group of similar rows.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+    """
+
+def combine_ledgers(config: str) -> str:
+    """Makes one ledger of those of stages that follow each other; returns the report as JSON.
+
+    Raises:
+        SourceError: if a ledger is missing or damaged.
+        OutputError: if the ledger cannot be written.
+    """
+
+def compare_ledgers(config: str) -> str:
+    """Compares the rows of two runs by their ledgers; returns what differs as JSON.
+
+    Raises:
+        SourceError: if a ledger is missing or damaged.
+    """
+
 def ledger_row(path: str | PathLike[str], wanted: str, names: Sequence[str]) -> str:
     """One line of a ledger as JSON; which one is given as JSON (row, line and source, or kept).
 

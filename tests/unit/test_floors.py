@@ -30,7 +30,7 @@ TRAIN = (
 QUALITY = (
     {"options", "page", "report"},
     {"stage"},
-    {"__init__", "check", "review", "why", "pollute"},
+    {"__init__", "check", "clean", "mix", "review", "split", "why", "pollute"},
 )
 QUALITY_FLOOR = {name: height for height, names in enumerate(QUALITY) for name in names}
 TRAIN_FLOOR = {name: height for height, names in enumerate(TRAIN) for name in names}

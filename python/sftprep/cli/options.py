@@ -101,20 +101,30 @@ def wants_color(options: argparse.Namespace) -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def add_stage_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every stage that reads rows and writes the ones that stay."""
+def add_stage_arguments(
+    parser: argparse.ArgumentParser, folder: str | None = None, *, inputs: bool = True
+) -> None:
+    """Options of every stage that reads rows and writes the ones that stay.
+
+    Args:
+        parser: The parser of the command.
+        folder: Help of ``--out`` for a stage that writes a folder.
+        inputs: Whether the inputs are plain ones.
+    """
     parser.argument_default = argparse.SUPPRESS
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="DATA",
-        help="a file, a folder or a quoted pattern, each also as name=path; .jsonl, .json, "
-        ".parquet, .arrow, also .gz and .zst",
-    )
+    if inputs:
+        parser.add_argument(
+            "inputs",
+            nargs="+",
+            metavar="DATA",
+            help="a file, a folder or a quoted pattern, each also as name=path; .jsonl, .json, "
+            ".parquet, .arrow, also .gz and .zst",
+        )
     parser.add_argument(
         "--out",
-        metavar="FILE",
-        help="file for the rows that stay, .jsonl; the ledger goes beside it (.ledger.arrow)",
+        metavar="DIR" if folder else "FILE",
+        help=folder
+        or "file for the rows that stay, .jsonl; the ledger goes beside it (.ledger.arrow)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go and why, write nothing"

@@ -45,7 +45,10 @@ mod _core {
     use crate::plan::{PackPlan, plan_packs};
 
     #[pymodule_export]
-    use crate::quality::{check, decontaminate, dedup, ledger_row};
+    use crate::quality::{
+        check, clean, combine_ledgers, compare_ledgers, decontaminate, dedup, garbled_texts,
+        ledger_row, similar_groups,
+    };
 
     #[pymodule_export]
     use crate::rows::{InputRow, RowReader};

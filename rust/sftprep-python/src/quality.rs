@@ -2,14 +2,17 @@
 
 use pyo3::prelude::*;
 use sftprep_core::quality::{
-    CheckConfig, DecontaminateConfig, DedupConfig, Wanted, check as check_rows,
-    decontaminate as decontaminate_rows, dedup as dedup_rows, ledger_row as row_of_ledger,
+    CheckConfig, CleanConfig, CompareConfig, DecontaminateConfig, DedupConfig, GroupsConfig,
+    TrailConfig, Wanted, check as check_rows, clean as clean_rows, compare,
+    decontaminate as decontaminate_rows, dedup as dedup_rows, garbled_texts as garbled, groups,
+    ledger_row as row_of_ledger, trail,
 };
 
 use std::path::PathBuf;
 
 use sftprep_core::error::{Code, Error};
 
+use crate::array;
 use crate::catalog::to_json;
 use crate::shards::interruptible;
 
@@ -27,6 +30,41 @@ pub(crate) fn decontaminate(py: Python<'_>, config: &str) -> PyResult<String> {
     interruptible(py, |check| {
         let config = DecontaminateConfig::from_json(config)?;
         to_json(&decontaminate_rows(&config, check)?)
+    })
+}
+
+/// Takes out, flags or drops what rows show by themselves; returns the report as JSON.
+#[pyfunction]
+pub(crate) fn clean(py: Python<'_>, config: &str) -> PyResult<String> {
+    interruptible(py, |check| {
+        to_json(&clean_rows(&CleanConfig::from_json(config)?, check)?)
+    })
+}
+
+/// The different garbled texts of rows.
+#[pyfunction]
+pub(crate) fn garbled_texts(py: Python<'_>, config: &str) -> PyResult<Vec<String>> {
+    interruptible(py, |check| garbled(&CleanConfig::from_json(config)?, check))
+}
+
+/// For every row the index of the first row of its group.
+#[pyfunction]
+pub(crate) fn similar_groups(py: Python<'_>, config: &str) -> PyResult<Py<PyAny>> {
+    let found = interruptible(py, |check| groups(&GroupsConfig::from_json(config)?, check))?;
+    Ok(array::array(py, found)?.unbind())
+}
+
+/// Makes one ledger of those of stages that follow each other; returns the report as JSON.
+#[pyfunction]
+pub(crate) fn combine_ledgers(py: Python<'_>, config: &str) -> PyResult<String> {
+    interruptible(py, |_| to_json(&trail(&TrailConfig::from_json(config)?)?))
+}
+
+/// Compares the rows of two runs; returns the report as JSON.
+#[pyfunction]
+pub(crate) fn compare_ledgers(py: Python<'_>, config: &str) -> PyResult<String> {
+    interruptible(py, |_| {
+        to_json(&compare(&CompareConfig::from_json(config)?)?)
     })
 }
 

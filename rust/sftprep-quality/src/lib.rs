@@ -20,6 +20,7 @@
 mod decontaminate;
 mod dedup;
 mod document;
+mod groups;
 mod join;
 mod minhash;
 pub mod signs;
@@ -28,6 +29,7 @@ mod words;
 pub use decontaminate::{Leak, LeakRules, TestItems};
 pub use dedup::{Candidates, DedupRules, Fate, Keep, Likeness, SketchedDedup, dedup};
 pub use document::{Document, SHINGLE_WORDS, Shingler, jaccard, ngram_hashes};
+pub use groups::{Unions, similar_groups};
 pub use join::{CommonNgrams, Frequencies, SimilarityIndex, similar_pairs, similarity};
 pub use minhash::MinHash;
 pub use words::{Word, words};

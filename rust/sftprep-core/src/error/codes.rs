@@ -220,6 +220,14 @@ codes! {
         "A row of a dataset was not drawn for a mixture.",
         "sftprep mix-shards a/=0.7 b/=0.3 --out mixed/",
         "Nothing is wrong: the datasets have more trained tokens than the shares take." }
+    MixCapped = "mix.capped" {
+        "A row is beyond those that a source is drawn from.",
+        "sftprep mix a.jsonl=0.7 b.jsonl=0.3 --cap-per-source 3000 --out mixed.jsonl",
+        "Nothing is wrong; raise --cap-per-source to draw from more rows." }
+    MixNoSize = "mix.no_size" {
+        "A row has no tokens to count: it does not fit its format, or nothing of it is trained.",
+        "sftprep mix --unit trained_tokens with a row without an answer",
+        "Look at the row; the ledger says what is wrong with it." }
     QualityIdentical = "quality.identical" {
         "Another row has the same text; that one is kept.",
         "a file that was concatenated with itself, under `sftprep dedup`",
@@ -276,6 +284,58 @@ codes! {
         "The budget was used up by better rows.",
         "a step greedy or facility_location with a budget of 1,000 rows",
         "Nothing; raise the budget if more rows should stay." }
+    QualityRoles = "quality.roles" {
+        "The messages of a row do not follow each other as a conversation does.",
+        "two user messages in a row, under `sftprep clean`",
+        "Correct the row; the ledger says which message." }
+    QualityEmptyAnswer = "quality.empty_answer" {
+        "An answer is empty or blank, or nobody answers.",
+        "{\"instruction\": \"Add 2 and 2.\", \"output\": \"\"}, under `sftprep clean`",
+        "Write the answer, or leave the row out." }
+    QualityEmptyPrompt = "quality.empty_prompt" {
+        "A prompt or another message is empty or blank.",
+        "{\"role\": \"user\", \"content\": \" \"}, under `sftprep clean`",
+        "Fill the message, or leave the row out." }
+    QualityMergedRecord = "quality.merged_record" {
+        "Another record runs into an answer.",
+        "an answer that goes on with `### 12. Instruction:`, under `sftprep clean`",
+        "Split the record where it was made, or cut it with --rule merged_record=fix." }
+    QualityMojibake = "quality.mojibake" {
+        "UTF-8 was read as another encoding.",
+        "`donâ€™t` for `don’t`, under `sftprep clean`",
+        "Decode the source as UTF-8, or repair it with --rule mojibake=fix (needs ftfy)." }
+    QualityControlCharacter = "quality.control_character" {
+        "A text has control or invisible characters.",
+        "a zero-width space in a word, under `sftprep clean`",
+        "Nothing where they were taken out; characters of private use stay and are only flagged." }
+    QualityReplacementCharacter = "quality.replacement_character" {
+        "Characters were lost in decoding (U+FFFD).",
+        "`It\u{fffd}s`, under `sftprep clean`",
+        "Go back to the source and decode it as it is." }
+    QualityNoInputMarker = "quality.no_input_marker" {
+        "A marker stands for an empty input.",
+        "{\"input\": \"<noinput>\"}, under `sftprep clean`",
+        "Nothing where it was taken out; a message that is nothing else stays." }
+    QualityLoop = "quality.loop" {
+        "A passage of an answer comes round again and again.",
+        "the same sentence six times, under `sftprep clean`",
+        "Cut the answer before the loop, or leave the row out with --rule loops=drop." }
+    QualityIncapable = "quality.incapable" {
+        "An answer says that a model cannot give one.",
+        "`<nooutput>`, under `sftprep clean`",
+        "Answer it, or leave the row out with --rule incapable=drop." }
+    QualityIdentity = "quality.identity" {
+        "An answer says which model speaks or who made it.",
+        "`I am ChatGPT, made by OpenAI.`, under `sftprep clean`",
+        "Remove the sentence, or leave the row out with --rule identity=drop." }
+    QualityRefusal = "quality.refusal" {
+        "An answer refuses.",
+        "`I'm sorry, but I cannot help with that.`, under `sftprep clean`",
+        "Look whether it should; --rule refusal=drop leaves such rows out." }
+    QualityLeftover = "quality.leftover" {
+        "Something of how the data was made is left: control tokens, template fields, links to nothing.",
+        "`<|im_end|>` in an answer, under `sftprep clean`",
+        "See the ledger for which; mend the source, or leave the row out with --rule leftovers=drop." }
     OutputExists = "output.exists" {
         "The output folder exists and is not empty.",
         "sftprep pack data.jsonl --out packs/ (twice)",

@@ -22,6 +22,8 @@ use crate::error::{Code, Error, Result};
 const BATCH_ROWS: usize = 1 << 16;
 /// Decisions, in the order of their numbers.
 const DECISIONS: [&str; 3] = ["kept", "dropped", "rejected"];
+/// Index of the column `stage`.
+const STAGE_COLUMN: usize = 7;
 
 /// What a ledger says of the stage as a whole.
 #[derive(Debug)]
@@ -40,6 +42,17 @@ pub(super) struct Head<'a> {
     pub(super) options: Option<&'a str>,
 }
 
+/// What a ledger of several stages says besides.
+#[derive(Debug, Default)]
+pub(super) struct Extra<'a> {
+    /// Names of the stages; none: there is one.
+    pub(super) stages: &'a [String],
+    /// Per row the index of the stage that decided.
+    pub(super) of: &'a [i8],
+    /// Per row the hash of its content.
+    pub(super) hashes: Option<&'a [String]>,
+}
+
 /// Writes the ledger of `rows`; `lines` are the first lines that each takes in its output.
 pub(super) fn write(
     path: &Path,
@@ -47,9 +60,20 @@ pub(super) fn write(
     rows: &[Row],
     lines: &[Option<u64>],
 ) -> Result<()> {
+    write_with(path, head, rows, lines, &Extra::default())
+}
+
+/// The same for several stages.
+pub(super) fn write_with(
+    path: &Path,
+    head: &Head<'_>,
+    rows: &[Row],
+    lines: &[Option<u64>],
+    extra: &Extra<'_>,
+) -> Result<()> {
     let failed = |error: ArrowError| Error::new(Code::OutputIo, error.to_string()).at_path(path);
     let file = File::create(path).map_err(|error| Error::io(Code::OutputIo, path, &error))?;
-    let schema = Arc::new(schema(head)?);
+    let schema = Arc::new(schema(head, extra)?);
     let mut writer = FileWriter::try_new(BufWriter::new(file), &schema).map_err(failed)?;
     let words = |words: &[&str]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
@@ -57,12 +81,19 @@ pub(super) fn write(
         names: Arc::new(StringArray::from(head.names.to_vec())),
         decisions: words(&DECISIONS),
         codes: words(&codes),
-        stages: words(&[head.stage]),
+        stages: match extra.stages {
+            [] => words(&[head.stage]),
+            stages => Arc::new(StringArray::from(stages.to_vec())),
+        },
         parts: Arc::new(StringArray::from(head.parts.to_vec())),
     };
     let mut first = 1_i64;
     for (rows, lines) in rows.chunks(BATCH_ROWS).zip(lines.chunks(BATCH_ROWS)) {
-        let columns = columns(rows, lines, first, &dictionaries).map_err(failed)?;
+        let mut columns = columns(rows, lines, first, &dictionaries).map_err(failed)?;
+        let batch_rows = first as usize - 1..first as usize - 1 + rows.len();
+        extra
+            .add(&mut columns, batch_rows, &dictionaries)
+            .map_err(failed)?;
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(failed)?;
         writer.write(&batch).map_err(failed)?;
         first += rows.len() as i64;
@@ -77,6 +108,31 @@ pub(super) fn write(
         .map_err(|error| Error::io(Code::OutputIo, path, &error))
 }
 
+impl Extra<'_> {
+    /// Puts what is said besides into the columns of some rows.
+    fn add(
+        &self,
+        columns: &mut Vec<ArrayRef>,
+        rows: std::ops::Range<usize>,
+        dictionaries: &Dictionaries,
+    ) -> Result<(), ArrowError> {
+        if let Some(of) = self
+            .of
+            .get(rows.clone())
+            .filter(|_| !self.stages.is_empty())
+        {
+            let keys = Int8Array::from(of.to_vec());
+            let values = Arc::clone(&dictionaries.stages);
+            let stages = DictionaryArray::<Int8Type>::try_new(keys, values)?;
+            columns[STAGE_COLUMN] = Arc::new(stages);
+        }
+        if let Some(hashes) = self.hashes.and_then(|hashes| hashes.get(rows)) {
+            columns.push(Arc::new(StringArray::from(hashes.to_vec())));
+        }
+        Ok(())
+    }
+}
+
 /// The same for every batch, so that the file holds each once.
 struct Dictionaries {
     names: ArrayRef,
@@ -86,7 +142,7 @@ struct Dictionaries {
     parts: ArrayRef,
 }
 
-fn schema(head: &Head<'_>) -> Result<Schema> {
+fn schema(head: &Head<'_>, extra: &Extra<'_>) -> Result<Schema> {
     let small = || DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
     let names = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let columns = [
@@ -121,7 +177,9 @@ fn schema(head: &Head<'_>) -> Result<Schema> {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
-    Ok(Schema::new(columns.map(field).to_vec()).with_metadata(metadata))
+    let mut fields = columns.map(field).to_vec();
+    fields.extend(extra.hashes.map(|_| field(("row_hash", DataType::Utf8))));
+    Ok(Schema::new(fields).with_metadata(metadata))
 }
 
 fn columns(

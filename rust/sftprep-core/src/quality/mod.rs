@@ -14,28 +14,37 @@
 //! [`check()`] only looks: it counts what is wrong in six dimensions and changes nothing.
 
 mod check;
+mod clean;
 mod column;
+mod compare;
 mod data_json;
 mod decontaminate;
 mod dedup;
+mod groups;
 mod kept;
 mod ledger;
+mod ledger_file;
 mod report;
 mod scan;
 mod stage;
 mod target;
 mod text;
+mod trail;
 mod verdict;
 mod why;
 mod write;
 
 pub use check::{CheckConfig, CheckReport, check};
+pub use clean::{Action, CleanConfig, CleanReport, CleanRules, clean, garbled_texts};
 pub use column::Column;
+pub use compare::{CompareConfig, CompareReport, compare};
 pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
+pub use groups::{GroupsConfig, groups};
 pub use report::{Example, PartReport, StageReport};
 pub use stage::{
     Decisions, Derived, StageConfig, StageRows, StageTable, WriteConfig, stage_columns,
 };
 pub use text::Field;
+pub use trail::{Step, TrailConfig, TrailReport, trail};
 pub use why::{Wanted, ledger_row};

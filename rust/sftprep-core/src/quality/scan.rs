@@ -35,6 +35,8 @@ pub(super) struct Visited {
 pub(super) struct Reading<'a> {
     pub(super) parser: &'a Parser,
     pub(super) notes: &'a mut JsonNotes,
+    /// The row as it stands in its file.
+    pub(super) record: Record<'a>,
 }
 
 /// Inputs that can be read again and again.
@@ -170,6 +172,7 @@ impl Inputs {
                     let mut reading = Reading {
                         parser: &parser,
                         notes: &mut notes,
+                        record: *record,
                     };
                     let result = map(&mut state, number, row, &mut reading);
                     number += 1;

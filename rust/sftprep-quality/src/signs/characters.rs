@@ -186,9 +186,77 @@ fn is_control(c: char, before: Option<char>, rest: &str) -> bool {
     }
 }
 
+/// The text without the control and invisible characters that [`characters`] counts, and how many
+/// went; `None` where there is nothing to take out.
+///
+/// Form feeds, vertical tabs and next-line characters become line breaks; a terminal's colour codes
+/// go whole. Characters of private use stay: fonts and games give them a meaning.
+pub fn without_invisible(text: &str) -> Option<(String, u32)> {
+    let (mut out, mut count) = (String::new(), 0);
+    let (mut from, mut at) = (0, 0);
+    while let Some(c) = text[at..].chars().next() {
+        let next = at + c.len_utf8();
+        let private = matches!(c, '\u{e000}'..='\u{f8ff}');
+        if c < '\u{7f}' && (c >= ' ' || matches!(c, '\n' | '\t' | '\r'))
+            || private
+            || !is_control(c, before(text, at), &text[next..])
+        {
+            at = next;
+            continue;
+        }
+        out.push_str(&text[from..at]);
+        if matches!(c, '\u{b}' | '\u{c}' | '\u{85}') {
+            out.push('\n');
+        }
+        at = if c == '\u{1b}' {
+            next + colour_code(&text[next..])
+        } else {
+            next
+        };
+        from = at;
+        count += 1;
+    }
+    out.push_str(&text[from..]);
+    (count > 0).then_some((out, count))
+}
+
+/// Bytes of a terminal's control sequence after its escape character.
+fn colour_code(rest: &str) -> usize {
+    let Some(inside) = rest.strip_prefix('[') else {
+        return 0;
+    };
+    let digits = inside
+        .bytes()
+        .take_while(|byte| byte.is_ascii_digit() || *byte == b';')
+        .count();
+    match inside.as_bytes().get(digits) {
+        Some(last) if last.is_ascii_alphabetic() => digits + 2,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_out_is_what_is_counted() {
+        for (text, left) in [
+            ("a\u{200b}b\u{feff}", Some("ab")),
+            ("\u{1b}[1;31mred\u{1b}[0m", Some("red")),
+            ("\u{1b}[ no code", Some("[ no code")),
+            ("page one\u{c}page two", Some("page one\npage two")),
+            ("a\tb\r\n", None),
+            ("👨\u{200d}👩 می\u{200c}خواهم", None),
+            ("\u{e000} icon", None),
+        ] {
+            let found = without_invisible(text);
+            assert_eq!(found.as_ref().map(|it| it.0.as_str()), left, "{text:?}");
+            if let Some((mended, _)) = &found {
+                assert!(characters(mended).control.is_none(), "{mended:?}");
+            }
+        }
+    }
 
     fn mojibake(text: &str) -> bool {
         characters(text).mojibake.is_some()

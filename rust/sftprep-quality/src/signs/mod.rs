@@ -15,7 +15,7 @@ mod scripts;
 mod selves;
 
 pub use arithmetic::{final_number, wrong_calculation};
-pub use characters::{Characters, characters};
+pub use characters::{Characters, characters, without_invisible};
 pub use ending::{open_fence, truncation};
 pub use leftovers::{
     Template, broken_template, control_text, merged_record, missing_attachment, no_input_marker,

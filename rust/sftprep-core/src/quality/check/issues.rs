@@ -63,14 +63,14 @@ macro_rules! issues {
         /// Something that may be wrong with a row.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
-        pub(super) enum Issue { $(#[doc = $title] $variant,)* }
+        pub(in super::super) enum Issue { $(#[doc = $title] $variant,)* }
 
         impl Issue {
             /// All issues, in the order of the report.
             pub(super) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// Name in reports and options.
-            pub(super) const fn name(self) -> &'static str {
+            pub(in super::super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
@@ -85,7 +85,7 @@ macro_rules! issues {
             }
 
             /// What it means.
-            pub(super) const fn title(self) -> &'static str {
+            pub(in super::super) const fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title,)* }
             }
 

@@ -33,9 +33,11 @@ use across::Link;
 use balance::Balance;
 pub use config::CheckConfig;
 use fit::Vocabulary;
+pub(super) use issues::Issue;
 pub use report::CheckReport;
 use review::Review;
 use row::{Facts, Looked, Looker};
+pub(super) use turns::{Part, Role, parts, turns};
 use worst::Worst;
 
 /// All that is known of the rows.

@@ -10,7 +10,7 @@ use crate::types::Sample;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(in super::super) enum Role {
     System,
     User,
     Assistant,
@@ -18,7 +18,7 @@ pub(super) enum Role {
 }
 
 impl Role {
-    pub(super) const fn name(self) -> &'static str {
+    pub(in super::super) const fn name(self) -> &'static str {
         match self {
             Self::System => "system",
             Self::User => "user",
@@ -30,22 +30,22 @@ impl Role {
 
 /// What somebody says.
 #[derive(Debug)]
-pub(super) struct Part<'s> {
-    pub(super) role: Role,
-    pub(super) text: Cow<'s, str>,
+pub(in super::super) struct Part<'s> {
+    pub(in super::super) role: Role,
+    pub(in super::super) text: Cow<'s, str>,
     /// Whether it has something besides text (tool calls).
-    pub(super) more: bool,
+    pub(in super::super) more: bool,
 }
 
 impl Part<'_> {
     /// Whether it is an answer.
-    pub(super) fn learnt(&self) -> bool {
+    pub(in super::super) fn learnt(&self) -> bool {
         self.role == Role::Assistant
     }
 }
 
 /// The texts of a sample.
-pub(super) fn parts(sample: &Sample) -> Vec<Part<'_>> {
+pub(in super::super) fn parts(sample: &Sample) -> Vec<Part<'_>> {
     let part = |role, text| Part {
         role,
         text,
@@ -96,7 +96,7 @@ fn message(message: &Data) -> Option<Part<'_>> {
 }
 
 /// Calls `see` with what is wrong with the order and the completeness of messages.
-pub(super) fn turns(parts: &[Part<'_>], see: &mut dyn FnMut(Issue, String)) {
+pub(in super::super) fn turns(parts: &[Part<'_>], see: &mut dyn FnMut(Issue, String)) {
     let said: Vec<(usize, &Part<'_>)> = parts.iter().enumerate().collect();
     for (at, part) in &said {
         if part.text.trim().is_empty() && !part.more && part.role != Role::Tool {
