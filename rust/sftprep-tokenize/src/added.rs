@@ -56,16 +56,32 @@ pub(crate) struct Pattern {
 /// Leftmost-longest search for a set of strings.
 ///
 /// The patterns lie sorted; a candidate position narrows the range of patterns that agree with the
-/// text byte by byte. Nothing is built but the order, so loading 6,000 added tokens costs nothing,
+/// text byte by byte, from the eighth on where a table knows the first eight: a conversation has a
+/// dozen control tokens. Nothing else is built, so loading 6,000 added tokens costs next to nothing,
 /// and a search costs at most the longest pattern per candidate.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matcher {
     patterns: Vec<Pattern>,
     /// For every first byte, the range of patterns that begin with it.
     by_first: Vec<(u32, u32)>,
+    /// Open-addressed by the first eight bytes; of no patterns: empty.
+    begins: Vec<Begin>,
     /// The distinct first bytes, where `memchr` can look for them (at most three).
     needles: Vec<u8>,
 }
+
+/// Where a search is after eight bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Begin {
+    word: u64,
+    /// The patterns that begin with them.
+    patterns: (u32, u32),
+    /// The longest pattern of fewer bytes that they begin with.
+    best: Option<u32>,
+}
+
+/// Bytes that [`Begin`] knows.
+const WORD: usize = 8;
 
 impl Matcher {
     /// Sorts the patterns; `None` where two have the same text (HF refuses those) or one is empty.
@@ -89,11 +105,67 @@ impl Matcher {
         } else {
             Vec::new()
         };
-        Some(Self {
+        let mut matcher = Self {
             patterns,
             by_first,
+            begins: Vec::new(),
             needles,
-        })
+        };
+        matcher.index_begins();
+        Some(matcher)
+    }
+
+    fn index_begins(&mut self) {
+        let mut found: Vec<Begin> = Vec::new();
+        for (i, pattern) in self.patterns.iter().enumerate() {
+            let Some(bytes) = pattern.text.first_chunk::<WORD>() else {
+                continue;
+            };
+            let (i, word) = (i as u32, u64::from_le_bytes(*bytes));
+            match found.last_mut() {
+                Some(last) if last.word == word => last.patterns.1 = i + 1,
+                _ => found.push(Begin {
+                    word,
+                    patterns: (i, i + 1),
+                    best: self.longest_at(bytes, 0, WORD).map(|best| best as u32),
+                }),
+            }
+        }
+        self.begins = vec![Begin::default(); (found.len() * 2 + 1).next_power_of_two()];
+        for begin in found {
+            let slot = self.begin_slot(begin.word);
+            self.begins[slot] = begin;
+        }
+    }
+
+    /// The place of eight bytes among the begins, or the empty one where it would be.
+    fn begin_slot(&self, word: u64) -> usize {
+        let mask = self.begins.len() - 1;
+        let mut at = (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        while self.begins[at].patterns != (0, 0) && self.begins[at].word != word {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// The patterns to choose from, the longest that matches already, and the bytes compared so far.
+    fn begin(&self, rest: &[u8], below: usize) -> ((usize, usize), Option<usize>, usize) {
+        if let Some(bytes) = rest.first_chunk::<WORD>()
+            && below > WORD
+            && !self.begins.is_empty()
+        {
+            let begin = &self.begins[self.begin_slot(u64::from_le_bytes(*bytes))];
+            if begin.patterns != (0, 0) {
+                let (lo, hi) = begin.patterns;
+                return (
+                    (lo as usize, hi as usize),
+                    begin.best.map(|best| best as usize),
+                    WORD,
+                );
+            }
+        }
+        let (lo, hi) = self.by_first[usize::from(rest[0])];
+        ((lo as usize, hi as usize), None, 1)
     }
 
     pub(crate) fn patterns(&self) -> &[Pattern] {
@@ -122,10 +194,7 @@ impl Matcher {
     /// The longest pattern at `at` that is shorter than `below` bytes.
     fn longest_at(&self, text: &[u8], at: usize, below: usize) -> Option<usize> {
         let rest = &text[at..];
-        let (lo, hi) = self.by_first[usize::from(rest[0])];
-        let (mut lo, mut hi) = (lo as usize, hi as usize);
-        let mut best = None;
-        let mut depth = 1;
+        let ((mut lo, mut hi), mut best, mut depth) = self.begin(rest, below);
         while lo < hi {
             let (first, last) = (&self.patterns[lo].text, &self.patterns[hi - 1].text);
             if first.len() == depth {
@@ -246,6 +315,47 @@ mod tests {
         assert_eq!(ids(&m, "<a><b>x", &[2, 1]), [(0, 0, 2), (4, 3, 6)]);
         assert_eq!(ids(&m, "<a><b>x", &[0, 1, 2, 4]), [(3, 5, 7)]);
         assert_eq!(ids(&m, "<<<a", &[]), [(0, 2, 4)]);
+    }
+
+    #[test]
+    fn patterns_of_all_lengths_are_found_wherever_they_part() {
+        let words = [
+            "<|im",
+            "<|im_en",
+            "<|im_end",
+            "<|im_end|>",
+            "<|im_end|>x",
+            "<|im_start|>",
+            "<|image|>",
+            "<|",
+            "<unused10>",
+            "<unused11>",
+            "<unused1>",
+            "<unused>",
+            "x",
+        ];
+        let m = matcher(&words);
+        for (i, word) in words.iter().enumerate() {
+            for tail in ["", " ", "<", "abcdefghij"] {
+                let text = format!("{word}{tail}");
+                // The longest word that the text begins with, found by looking at all.
+                let fits = |w: &&(usize, &&str)| text.starts_with(*w.1);
+                let all = words.iter().enumerate().collect::<Vec<_>>();
+                let longest = all.iter().filter(fits).max_by_key(|w| w.1.len());
+                let expected = longest.map(|w| (w.0 as u32, 0, w.1.len()));
+                assert_eq!(ids(&m, &text, &[]).first().copied(), expected, "{text}");
+                // Refused, the next shorter one is offered.
+                let longest = all
+                    .iter()
+                    .filter(fits)
+                    .filter(|w| w.0 != i)
+                    .max_by_key(|w| w.1.len());
+                let first = ids(&m, &text, &[i as u32])
+                    .into_iter()
+                    .find(|found| found.1 == 0);
+                assert_eq!(first, longest.map(|w| (w.0 as u32, 0, w.1.len())), "{text}");
+            }
+        }
     }
 
     #[test]
