@@ -15,6 +15,34 @@ const MARGIN: usize = 24;
 /// Tells whether an added token found in the text is one.
 pub(super) type Accept<'a> = dyn FnMut(&AddedMatch) -> bool + 'a;
 
+/// Where the added tokens of a text begin and end.
+#[derive(Debug, Default)]
+pub(super) struct Edges(Vec<u32>);
+
+impl Edges {
+    /// Takes a token that is one in the text. (One that takes white space beside it tells nothing.)
+    pub(super) fn add(&mut self, token: &AddedMatch) {
+        if (token.span_start, token.span_end) == (token.start, token.end) {
+            self.0.extend([token.start, token.end]);
+        }
+    }
+
+    /// In order, which searching needs. (Tokens that are looked for in normalized text come last.)
+    pub(super) fn sorted(mut self) -> Self {
+        self.0.sort_unstable();
+        self
+    }
+
+    /// Whether an added token keeps the text before a place and that behind it apart: no tokenizer
+    /// sees across it. (Unless it normalizes first, which leaves ASCII as it is; a tokenizer that
+    /// puts a prefix before every text does not put one where it goes on, and is not meant here.)
+    pub(super) fn part(&self, text: &str, at: u32) -> bool {
+        let beside = text.as_bytes().get((at as usize).saturating_sub(1)..);
+        let ascii = beside.is_some_and(|b| b.len() > 1 && b[..2].is_ascii());
+        ascii && self.0.binary_search(&at).is_ok()
+    }
+}
+
 /// Tokenizes a text in parts that end at `cuts`, which are in order and inside of it.
 pub(super) fn encode_cut(
     encoder: &mut Encoder<'_>,

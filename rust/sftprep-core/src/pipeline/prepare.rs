@@ -3,7 +3,7 @@
 //! A row is one example, unless the template leaves out the reasoning of turns that others follow
 //! ([`History::PerTurn`]): then it is one per trained turn.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use sftprep_template::{
@@ -11,7 +11,7 @@ use sftprep_template::{
 };
 use sftprep_tokenize::{AddedMatch, Encoder, Encoding, TokenizerError};
 
-use super::boundary::{Accept, differs, encode_cut};
+use super::boundary::{Accept, Edges, differs, encode_cut};
 use super::history::{depends_on_what_follows, up_to};
 use super::raw::{RawText, accepts_raw};
 use super::recipe::{CompiledTemplate, Recipe, template_reject};
@@ -361,10 +361,15 @@ impl<'r> Worker<'r> {
         let label = &self.recipe.config.label;
         let policy = label.special_text;
         let refused = Cell::new(false);
+        let edges = RefCell::new(Edges::default());
         let mut decide = |found: &AddedMatch| {
             let accepted = accept(found);
             refused.set(refused.get() || !accepted);
-            accepted || policy == SpecialText::AsTransformers
+            let taken = accepted || policy == SpecialText::AsTransformers;
+            if taken {
+                edges.borrow_mut().add(found);
+            }
+            taken
         };
         let decide: &mut Accept<'_> = &mut decide;
         let failed = |error: TokenizerError| Reject::new(Code::TokenizerFailed, error.to_string());
@@ -372,10 +377,13 @@ impl<'r> Worker<'r> {
             .encode_accepting(text, decide, &mut self.encoding)
             .map_err(failed)?;
         // Parts of the text may show added tokens that the text does not have.
-        let whole_refused = refused.get();
+        let (whole_refused, edges) = (refused.get(), edges.take().sorted());
         let mut found = Vec::new();
         for &(message, start) in starts {
             let (encoder, scratch) = (&mut self.encoder, &mut self.scratch);
+            if edges.part(text, start) && encoder.tokenizer().splits_after_newline() {
+                continue;
+            }
             // A tokenizer that cannot go on from a prompt matters only where that is asked for.
             let other = differs(encoder, text, &self.encoding, start, decide, scratch);
             let other = match other {
