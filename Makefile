@@ -41,10 +41,10 @@ demo: $(BUILT) $(VENV)/.train ## pack the example set, verify it, show a packed 
 	OMP_NUM_THREADS=1 $(BIN)/sftprep train --random-init examples/small_model.json \
 		--shards $(DEMO_OUT) --out demo-out/run-$$(date +%s) --epochs 15 --rows-per-step 2 --lr 3e-3
 
-# torch is large (about 2.5 GB on Linux): only what runs the trainer waits for it. With peft and trl, so
-# that no test of it is skipped.
+# torch is large (about 2.5 GB on Linux): only what runs the trainer waits for it. With peft, trl, Ray,
+# duckdb and a server for objects, so that no test of them is skipped.
 $(VENV)/.train: $(DEPS)
-	$(BIN)/python tools/requirements.py train lora peers > $(VENV)/train.txt
+	$(BIN)/python tools/requirements.py train lora ray cloud peers > $(VENV)/train.txt
 	$(PIP) install -c tools/constraints.txt -r $(VENV)/train.txt
 	touch $@
 

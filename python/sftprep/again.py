@@ -27,6 +27,7 @@ def repack(
     overwrite: bool = False,
     allow_lost: bool = False,
     threads: int = 0,
+    memory: int = 0,
     progress: Callable[[Progress], object] | bool | None = None,
 ) -> PackReport:
     """Packs the documents of a finished dataset again, without its inputs or its tokenizer.
@@ -47,6 +48,7 @@ def repack(
         allow_lost: Go on, with a warning, although the source lost tokens to its own ``max_len``
             that the new options would have kept.
         threads: Worker threads (0: all cores).
+        memory: Memory of the process in bytes, at most; from 192 MiB on (0: not limited).
         progress: As for :func:`pack`.
 
     Raises:
@@ -62,7 +64,7 @@ def repack(
         "balance": balance,
         "shard_bytes": shard_bytes,
     }
-    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads}
+    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads, "memory": memory}
     return _again(source, out, given, run, progress)
 
 
@@ -77,6 +79,7 @@ def remask(
     overwrite: bool = False,
     allow_lost: bool = False,
     threads: int = 0,
+    memory: int = 0,
     progress: Callable[[Progress], object] | bool | None = None,
 ) -> PackReport:
     """Trains less of a finished dataset, from the kinds of its spans, and packs it again.
@@ -95,6 +98,7 @@ def remask(
         allow_lost: Go on, with a warning that names them, where rows may come out otherwise than
             from the inputs: the source rejected or cut them, or made a sample per turn of them.
         threads: Worker threads (0: all cores).
+        memory: Memory of the process in bytes, at most; from 192 MiB on (0: not limited).
         progress: As for :func:`pack`.
 
     Raises:
@@ -103,7 +107,7 @@ def remask(
         OutputError: if the output exists or cannot be written.
     """
     given = {"train_on": train_on, "reasoning": reasoning, "tool_calls": tool_calls, "stop": stop}
-    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads}
+    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads, "memory": memory}
     return _again(source, out, given, run, progress)
 
 
@@ -121,6 +125,7 @@ def mix_shards(
     overwrite: bool = False,
     allow_lost: bool = False,
     threads: int = 0,
+    memory: int = 0,
     progress: Callable[[Progress], object] | bool | None = None,
 ) -> PackReport:
     """Mixes finished datasets by trained tokens into a new one, without tokenizing.
@@ -144,6 +149,7 @@ def mix_shards(
         overwrite: Replace an existing output.
         allow_lost: As for :func:`repack`.
         threads: Worker threads (0: all cores).
+        memory: Memory of the process in bytes, at most; from 192 MiB on (0: not limited).
         progress: As for :func:`pack`.
 
     Raises:
@@ -160,7 +166,7 @@ def mix_shards(
         "shard_bytes": shard_bytes,
     }
     options = {name: value for name, value in given.items() if value is not None}
-    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads}
+    run = {"overwrite": overwrite, "allow_lost": allow_lost, "threads": threads, "memory": memory}
     listed = [(os.fspath(folder), share) for folder, share in parts.items()]
     if not listed:
         raise ConfigError("there is nothing to mix", field="parts")

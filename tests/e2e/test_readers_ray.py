@@ -1,6 +1,6 @@
 """A run on a Ray cluster has the bytes of one process, whichever workers die.
 
-The cluster is a local one with two workers.
+The cluster is a local one.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def connect(**environment: str) -> None:
-    """Two workers, which have the package of this tree."""
+    """As many workers as a part may have threads, which have the package of this tree."""
     import ray
 
     names = {"PYTHONPATH": str(ROOT / "python"), **environment}
     ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        num_cpus=7, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
         runtime_env={"env_vars": names},
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def job(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) -> dict[s
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("parts", [1, 2, 5])
 def test_the_bytes_are_those_of_one_process(
     job: dict[str, Any], tmp_path: Path, threads: int, parts: int

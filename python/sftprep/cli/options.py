@@ -315,3 +315,10 @@ def add_again_arguments(parser: argparse._ActionsContainer, lost: str) -> None:
     parser.add_argument(
         "--threads", type=whole, default=0, metavar="N", help="worker threads (0: all cores)"
     )
+    parser.add_argument(
+        "--memory",
+        type=size,
+        default=0,
+        metavar="SIZE",
+        help="memory of the process, at most, from 192MiB on (default 0: not limited)",
+    )

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         allow_lost=options.allow_lost,
         threads=options.threads,
+        memory=options.memory,
         progress=True,
     )
     for warning in report.warnings:

@@ -9,7 +9,7 @@
 use super::MappedRows;
 use crate::config::PackConfig;
 use crate::error::{Code, Error, Result};
-use crate::shard::{BATCH_ROWS, BATCH_TOKENS};
+use crate::shard::{BATCH_ROWS, BATCH_TOKENS, PAST_DOCUMENT_BYTES};
 
 /// Bytes that a run takes beside its rows, about: program, tokenizer, buffers.
 const BASE: u64 = 128 << 20;
@@ -17,6 +17,10 @@ const BASE: u64 = 128 << 20;
 /// Bytes that a byte of a row takes while it is read, parsed, rendered and tokenized, at most: 17
 /// of English, 26 of digits that are a token each.
 const PER_ROW_BYTE: u64 = 40;
+
+/// What is decoded at a time from a columnar file is this part of the budget for rows, at most. It
+/// is there up to three times: packed, unpacked, and as a record batch.
+const BATCH_PART: u64 = 8;
 
 /// Bytes per document in the plan.
 const PER_DOCUMENT: u64 = 16;
@@ -59,6 +63,14 @@ impl Memory {
         self.budget > 0
     }
 
+    /// Bytes that may be decoded at a time from a columnar file.
+    pub(super) fn batch_bytes(self) -> u64 {
+        match self.budget {
+            0 => u64::MAX,
+            budget => budget.saturating_sub(BASE) / BATCH_PART,
+        }
+    }
+
     /// Words of the segment that may stay in memory, if `usual` would without a budget.
     pub(super) fn held_words(self, usual: usize) -> usize {
         match self.budget {
@@ -67,16 +79,21 @@ impl Memory {
         }
     }
 
-    /// Refuses a budget that the tokenizer alone uses up.
+    /// Whether the process has most of its budget by now.
+    pub(super) fn is_tight(self) -> bool {
+        self.budget > 0 && resident().is_some_and(|used| used > self.budget / 4 * 3)
+    }
+
+    /// Refuses a budget that what was loaded uses up by itself.
     ///
     /// # Errors
     /// `run.memory` with the budget that it takes.
-    pub(super) fn check_loaded(self) -> Result<()> {
+    pub(super) fn check_loaded(self, what: &str) -> Result<()> {
         let wanted = resident().unwrap_or(0) + FREE;
         if self.budget == 0 || wanted <= self.budget {
             return Ok(());
         }
-        Err(self.too_small("after loading the tokenizer", wanted))
+        Err(self.too_small(&format!("after loading {what}"), wanted))
     }
 
     /// Refuses more documents than can be planned in half of the budget.
@@ -84,11 +101,23 @@ impl Memory {
     /// # Errors
     /// `run.memory` with the budget that it takes.
     pub(super) fn check_documents(self, documents: usize) -> Result<()> {
-        let wanted = 2 * PER_DOCUMENT * documents as u64;
+        self.check_list(documents, PER_DOCUMENT, "to plan")
+    }
+
+    /// Refuses more documents of finished datasets than can be found again in half of the budget.
+    ///
+    /// # Errors
+    /// `run.memory` with the budget that it takes.
+    pub(super) fn check_past(self, documents: usize) -> Result<()> {
+        self.check_list(documents, PAST_DOCUMENT_BYTES as u64, "to find")
+    }
+
+    fn check_list(self, documents: usize, bytes_each: u64, what: &str) -> Result<()> {
+        let wanted = 2 * bytes_each * documents as u64;
         if self.budget == 0 || wanted <= self.budget {
             return Ok(());
         }
-        Err(self.too_small(&format!("to plan {documents} documents and more"), wanted))
+        Err(self.too_small(&format!("{what} {documents} documents and more"), wanted))
     }
 
     fn too_small(self, what: &str, wanted: u64) -> Error {
@@ -152,6 +181,6 @@ mod tests {
         assert_eq!(error.code, Code::RunMemory);
         assert!(error.hint.unwrap().contains("306MiB"));
         config.output.memory = 1 << 20;
-        assert!(cfg!(not(target_os = "linux")) || Memory::of(&config).check_loaded().is_err());
+        assert!(cfg!(not(target_os = "linux")) || Memory::of(&config).check_loaded("it").is_err());
     }
 }

@@ -85,7 +85,7 @@ pub fn run(config: &PackConfig, phase: Phase, control: &Control) -> Result<PackR
         date = order.date;
     }
     let (mut recipe, assets) = Recipe::load_on(&config, &date)?;
-    memory.check_loaded()?;
+    memory.check_loaded("the tokenizer")?;
     // from here on the run may write, and whoever cancels it waits for it
     control.enter(Stage::Map);
     control.check()?;
@@ -107,7 +107,7 @@ pub fn run(config: &PackConfig, phase: Phase, control: &Control) -> Result<PackR
     let tasks = source::tasks(&files, config.output.task_bytes);
     // what is worth going on with stays
     let keeps = |output: &OutputDir| {
-        let done = |task| TaskFiles::new(output, task).record().is_some();
+        let done = |task| matches!(TaskFiles::new(output, task).record(), Ok(Some(_)));
         access != Access::New || tasks.len() > 1 && (0..tasks.len()).any(done)
     };
     let outcome = (|| {
@@ -290,7 +290,7 @@ impl Run<'_> {
         for &task in &wanted {
             let files = TaskFiles::new(self.output, task);
             control.check()?;
-            match files.done() {
+            match files.done()? {
                 Some(record) => done.push((files, record)),
                 None => left.push(task),
             }
@@ -332,7 +332,7 @@ impl Run<'_> {
         let mut records = Vec::with_capacity(self.tasks.len());
         let mut missing = Vec::new();
         for task in 0..self.tasks.len() {
-            match TaskFiles::new(self.output, task).record() {
+            match TaskFiles::new(self.output, task).record()? {
                 Some(record) => records.push(record),
                 None => missing.push(task),
             }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::control::Control;
 use super::map::{Mapped, MappedRow};
+use super::memory::Memory;
 use super::prepare::Prepared;
 use super::report::{PackReport, Timer};
 use super::rewrite::Rewrite;
@@ -22,11 +23,16 @@ use super::windows::{Window, raw_windows};
 use crate::config::{Overlong, PackConfig, PackingConfig, StopPolicy, Strategy, TrainOn};
 use crate::error::{Code, Error, Reject, Result};
 use crate::label::{Remask, Remasked};
-use crate::shard::{LoggedOutcome, Manifest, PastDocuments, PastRow, ShardReader, past_rows};
+use crate::shard::{
+    LoggedOutcome, Manifest, PastDocuments, PastRow, ShardReader, past_documents, past_rows,
+};
 use crate::types::{Example, RowPlace};
 
 /// Rows handed on at a time.
 const CHUNK_ROWS: usize = 256;
+
+/// Their tokens, about.
+const CHUNK_TOKENS: u64 = 1 << 18;
 
 /// Rows named in the error when a source lost some.
 const SHOWN: usize = 10;
@@ -68,6 +74,8 @@ pub struct Repack {
     pub allow_lost: bool,
     /// Worker threads (0: all cores).
     pub threads: u32,
+    /// Memory of the process, at most, in bytes (0: not limited).
+    pub memory: u64,
 }
 
 /// Packs the documents of a finished dataset again.
@@ -145,6 +153,7 @@ pub(super) fn resolved(manifest: &Manifest, options: &Repack) -> Result<(Value, 
     let mut config = PackConfig::unchecked(&typed.to_string())?;
     config.source.inputs = manifest.inputs.iter().map(|it| it.name.clone()).collect();
     config.output.threads = options.threads;
+    config.output.memory = options.memory;
     config.check()?;
     Ok((value, config))
 }
@@ -184,9 +193,17 @@ impl Past<'_> {
         sink: &mut RowSink<'_>,
         control: &Control,
     ) -> Result<Option<String>> {
-        let check = || control.check();
+        let memory = Memory::of(job.config);
+        let check = || {
+            if memory.is_tight() {
+                self.reader.let_go();
+            }
+            control.check()
+        };
+        memory.check_past(past_documents(self.reader.manifest()))?;
         let documents = PastDocuments::find(self.reader, &check)?;
         let mut waiting = Mapped::default();
+        let mut waiting_tokens = 0;
         let mut lost = Lost::default();
         let mut wanted = self.drawn.iter().flatten();
         sink.take(Mapped::default())?; // begins the task
@@ -236,18 +253,23 @@ impl Past<'_> {
                     return sink.past_row(self.place(place), encoded, &outcome);
                 }
             };
+            waiting_tokens += encoded;
             waiting.rows.push(MappedRow {
                 place: self.place(place),
                 result,
                 excerpt: None,
             });
-            if waiting.rows.len() >= CHUNK_ROWS {
-                control.check()?;
+            if waiting.rows.len() >= CHUNK_ROWS || waiting_tokens >= CHUNK_TOKENS {
+                check()?;
+                waiting_tokens = 0;
                 sink.take(std::mem::take(&mut waiting))?;
             }
             Ok(())
         })?;
         sink.take(waiting)?;
+        if memory.is_limited() {
+            self.reader.let_go();
+        }
         let Some(message) = lost.told() else {
             return Ok(None);
         };

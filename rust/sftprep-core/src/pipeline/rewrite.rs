@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::control::{Control, Stage};
 use super::map::Mapped;
+use super::memory::Memory;
 use super::merge::{Mapping, merge};
 use super::phases::Share;
 use super::repack::{Past, Repack};
@@ -47,6 +48,7 @@ impl Rewrite<'_> {
         let tasks = vec![(0..files.len()).map(part).collect::<Vec<Part>>()];
         control.enter(Stage::Map);
         control.check()?;
+        Memory::of(config).check_loaded("the program")?;
         let Repack { out, overwrite, .. } = self.options;
         let output = OutputDir::open(out, *overwrite, &facts::work_tag(config), Access::New)?;
         let old_files = self
@@ -64,7 +66,7 @@ impl Rewrite<'_> {
             lost.extend(past.rows(&self, &mut sink, control)?);
         }
         sink.take(end(&files, &before, &self.past))?;
-        let record = TaskFiles::new(&output, 0).record();
+        let record = TaskFiles::new(&output, 0).record()?;
         let records: Vec<_> = record.into_iter().collect();
         timer.lap("map");
 

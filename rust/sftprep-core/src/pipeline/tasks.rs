@@ -118,7 +118,7 @@ impl<'r> TaskSource<'r> {
         let sequence = self.sequence;
         self.sequence += 1;
         let permits = if Memory::of(&self.recipe.config).is_limited() {
-            1 + (rows.text_bytes() as u64 / CHUNK_BYTES) as usize
+            1 + (rows.bytes() as u64 / CHUNK_BYTES) as usize
         } else {
             1
         };
@@ -141,7 +141,9 @@ impl<'r> TaskSource<'r> {
             Some(0) => Vec::new(), // a limit of 0 would mean none
             _ => self.tasks[task].clone(),
         };
-        Reader::of_parts(self.files.to_vec(), parts, options)
+        let mut reader = Reader::of_parts(self.files.to_vec(), parts, options);
+        reader.limit_batches(Memory::of(&self.recipe.config).batch_bytes());
+        reader
     }
 
     fn parser(&mut self, task: usize, source: SourceId, chunk: &Chunk) -> Result<Arc<Parser>> {
@@ -195,6 +197,7 @@ impl<'r> TaskSource<'r> {
         while let Some(chunk) = reader.next_chunk()? {
             self.control.check()?;
             if !chunk.rows.is_empty() {
+                reader.check()?; // fewer rows may look like another format
                 return Ok(Some(chunk));
             }
         }

@@ -5,6 +5,7 @@
 //! done again. As every part is a pure function of the options and its inputs, it does not matter
 //! which process did it, or how often.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -90,10 +91,12 @@ impl Order {
                 .at_path(target)
                 .hint("start with `sftprep pack ... --task I/N`")
         };
-        let found = OutputDir::work_areas(target)?
-            .into_iter()
-            .find_map(|area| read(&area.join(ORDER)));
-        found.ok_or_else(none)
+        for area in OutputDir::work_areas(target)? {
+            if let Some(order) = read(&area.join(ORDER))? {
+                return Ok(order);
+            }
+        }
+        Err(none())
     }
 
     /// Puts the order down for others, or makes sure that it is the one that is there; returns the
@@ -104,7 +107,7 @@ impl Order {
     pub(super) fn agree(&self, output: &OutputDir) -> Result<String> {
         let place = output.scratch().join(ORDER);
         let _turn = Turn::wait(&place.with_extension("lock"))?;
-        let Some(there) = read::<Self>(&place) else {
+        let Some(there) = read::<Self>(&place)? else {
             write(&place, self)?;
             return Ok(self.date.clone());
         };
@@ -266,19 +269,27 @@ impl TaskFiles {
     }
 
     /// The record of the task, if it is done: its files are there as recorded.
-    pub(super) fn done(&self) -> Option<TaskRecord> {
-        let record: TaskRecord = read(&self.record)?;
+    ///
+    /// # Errors
+    /// `output.io` if the record cannot be read.
+    pub(super) fn done(&self) -> Result<Option<TaskRecord>> {
+        let Some(record) = self.record()? else {
+            return Ok(None);
+        };
         let whole = |path: &Path, stored: &Stored| {
             shard::is_as_recorded(path, stored.bytes, &stored.xxh3_128)
         };
         let segment = record.segment.as_ref();
         let done =
             segment.is_some_and(|it| whole(&self.segment, it)) && whole(&self.log, &record.log);
-        done.then_some(record)
+        Ok(done.then_some(record))
     }
 
     /// The record of the task, without a look at its files.
-    pub(super) fn record(&self) -> Option<TaskRecord> {
+    ///
+    /// # Errors
+    /// `output.io` if it cannot be read.
+    pub(super) fn record(&self) -> Result<Option<TaskRecord>> {
         read(&self.record)
     }
 
@@ -300,7 +311,7 @@ impl TaskFiles {
 /// # Errors
 /// `run.incomplete` if it is not there.
 pub(super) fn read_plan(output: &OutputDir) -> Result<PlanRecord> {
-    read(&output.scratch().join("plan.json")).ok_or_else(|| {
+    read(&output.scratch().join("plan.json"))?.ok_or_else(|| {
         Error::new(Code::RunIncomplete, "the plan phase is not done")
             .at_path(output.target())
             .hint("run `sftprep plan` first")
@@ -317,13 +328,18 @@ fn shard_record(output: &OutputDir, index: usize) -> PathBuf {
 }
 
 /// The files of a shard that is done.
-pub(super) fn read_shard(output: &OutputDir, index: usize) -> Option<ShardInfo> {
-    let info: ShardInfo = read(&shard_record(output, index))?;
+///
+/// # Errors
+/// `output.io` if its record cannot be read.
+pub(super) fn read_shard(output: &OutputDir, index: usize) -> Result<Option<ShardInfo>> {
+    let Some(info): Option<ShardInfo> = read(&shard_record(output, index))? else {
+        return Ok(None);
+    };
     let dir = output.files();
     let whole = [&info.data, &info.spans]
         .iter()
         .all(|file| shard::is_as_recorded(&dir.join(&file.name), file.bytes, &file.xxh3_128));
-    whole.then_some(info)
+    Ok(whole.then_some(info))
 }
 
 /// Records that a shard is done.
@@ -343,8 +359,18 @@ pub(super) fn middle_of(task: &[Part]) -> Option<(SourceId, u64)> {
     (start > 0).then_some((first.source, start))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+/// A record, if it is there and whole.
+///
+/// # Errors
+/// `output.io` if the system cannot say: what is unreadable is not taken for undone.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::io(Code::OutputIo, path, &error)),
+    }
 }
 
 fn write<T: Serialize>(path: &Path, record: &T) -> Result<()> {

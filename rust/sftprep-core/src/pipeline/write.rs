@@ -38,7 +38,7 @@ pub(super) fn write_shards(
         let _lock = (share.of > 1)
             .then(|| lock_shard(output, index))
             .transpose()?;
-        let info = if let Some(info) = read_shard(output, index) {
+        let info = if let Some(info) = read_shard(output, index)? {
             info
         } else {
             let dir = output.files();
@@ -95,7 +95,7 @@ pub(super) fn written(
     let shards = ShardPlan::new(plan, config.output.shard_bytes).shards();
     let mut written = Vec::with_capacity(shards);
     for index in 0..shards {
-        let Some(info) = read_shard(output, index) else {
+        let Some(info) = read_shard(output, index)? else {
             let message = format!("shard {index} of {shards} is not written");
             return Err(Error::new(Code::RunIncomplete, message)
                 .at_path(output.target())

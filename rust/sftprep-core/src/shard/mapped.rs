@@ -53,6 +53,18 @@ impl MappedFile {
         })
     }
 
+    /// Lets go of the pages that were read, which count as the process's memory; they come back when
+    /// they are read again.
+    pub(super) fn let_go(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(bytes) = &self.bytes {
+            // SAFETY: the map is of a file and never written to, so a page that is dropped has the
+            // same bytes when it is read again as one that stayed.
+            #[allow(unsafe_code)]
+            let _ = unsafe { bytes.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
     pub(super) fn info(&self) -> &FileInfo {
         &self.info
     }

@@ -43,7 +43,7 @@ pub use manifest::{
     TokenizerInfo, content_id,
 };
 pub use output::{Access, OutputDir};
-pub use past::{PastDocuments, PastRow, past_rows};
+pub use past::{PAST_DOCUMENT_BYTES, PastDocuments, PastRow, past_documents, past_rows};
 pub use reader::{RowView, ShardReader, SpansView};
 pub use rowlog::{LoggedDocument, LoggedOutcome, LoggedRow, RowLogReader, RowLogWriter};
 pub use segment::{DocMeta, DocumentPiece, SegmentReader};

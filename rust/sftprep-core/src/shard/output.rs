@@ -191,6 +191,8 @@ impl OutputDir {
             write_whole(&temporary, manifest)?;
             let place = self.target.join(MANIFEST_NAME);
             fs::rename(&temporary, &place).map_err(|error| io(&place, &error))?;
+            // should the sync fail, it is the first to go: without it there is no dataset
+            self.placed.insert(0, place);
             sync_dir(&self.target)?;
             faults::point("commit.whole");
         }

@@ -12,9 +12,29 @@ use crate::types::{Example, NO_MESSAGE, RowPlace, SpanKind, TokenSpan};
 
 use super::columns::{FLAG_CONTINUES, FLAG_REPEATED, FLAG_STRADDLES, FLAG_TRAINED, border_of};
 use super::ledger::DECISIONS;
-use super::manifest::FileKind;
+use super::manifest::{FileKind, Manifest};
 use super::mapped::MappedFile;
 use super::reader::ShardReader;
+
+/// Rows between two calls of a check.
+const CHECK_ROWS: u64 = 256;
+
+/// Bytes of a sidecar that a document takes at least.
+const LEAST_BYTES: u64 = 32;
+
+/// Bytes that a document of [`PastDocuments`] takes.
+pub const PAST_DOCUMENT_BYTES: usize = size_of::<PastDocument>();
+
+/// Documents to expect: as many as the manifest says, if there is room for them in the files.
+pub fn past_documents(manifest: &Manifest) -> usize {
+    let files = || manifest.files_of(FileKind::Spans);
+    let most = files().map(|file| file.bytes / LEAST_BYTES).sum::<u64>();
+    let told = manifest
+        .files_of(FileKind::Data)
+        .map(|file| file.documents)
+        .fold(0, u64::saturating_add);
+    usize::try_from(told.min(most)).unwrap_or(0)
+}
 
 /// An input row as the ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +131,7 @@ pub fn past_rows(
                 left_out,
             })?;
         }
+        mapped.let_go();
     }
     Ok(())
 }
@@ -141,9 +162,9 @@ impl<'a> PastDocuments<'a> {
     /// `shard.corrupt`; `config.value` if the packing cut a document: its pieces cannot be told
     /// from documents of their own.
     pub fn find(reader: &'a ShardReader, check: &dyn Fn() -> Result<()>) -> Result<Self> {
-        let mut documents = Vec::new();
+        let mut documents = Vec::with_capacity(past_documents(reader.manifest()));
         for row in 0..reader.len() {
-            if row % 1024 == 0 {
+            if row % CHECK_ROWS == 0 {
                 check()?;
             }
             let spans = reader.spans(row)?;

@@ -148,6 +148,16 @@ impl ShardReader {
         self.rows == 0
     }
 
+    /// Lets go of the memory that the rows read so far take; reading goes on as before.
+    pub fn let_go(&self) {
+        for shard in &self.shards {
+            shard.data.let_go();
+            if let Some(spans) = shard.spans.get() {
+                spans.let_go();
+            }
+        }
+    }
+
     /// Packed row number `row`, counted over all shards.
     pub fn row(&self, row: u64) -> Result<RowView<'_>> {
         let (shard, batch, row) = self.locate(row)?;

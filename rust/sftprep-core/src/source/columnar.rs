@@ -4,18 +4,22 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use sftprep_template::Data;
 
 use super::arrow_data;
 use super::bounded::BoundedFile;
 use super::bytes::{ByteStream, Raw, Stamp};
+use super::gauge::{self, Gauge};
 use super::ipc::{IpcFile, IpcStream};
-use super::reader::Budget;
+use super::lines::too_long;
+use super::reader::{Budget, Limits};
 use super::{Compression, InputFile, Kind};
 use crate::error::{Code, Error, Result};
 use crate::types::{RowPlace, Rows, SourceId};
@@ -51,23 +55,35 @@ pub(super) struct Columnar {
     origin: Origin,
     file_bytes: u64,
     row: u64,
+    max_row_bytes: u64,
+    gauge: Arc<Gauge>,
 }
 
 impl Columnar {
-    pub(super) fn open(input: &InputFile, source: SourceId) -> Result<Self> {
+    pub(super) fn open(input: &InputFile, source: SourceId, limits: Limits) -> Result<Self> {
         if input.compression != Compression::None {
-            return Self::spool(ByteStream::open(input)?, input.kind, source);
+            return Self::spool(ByteStream::open(input)?, input.kind, source, limits);
         }
         let stamp = Stamp::of(input)?;
         let file = File::open(&input.path)
             .map_err(|error| Error::io(Code::SourceUnreadable, &input.path, &error))?;
         let origin = Origin::InPlace(stamp);
-        Self::new(file, input.kind, input.path.clone(), origin, source)
+        let opened = Opened {
+            file,
+            path: input.path.clone(),
+            origin,
+        };
+        Self::new(opened, input.kind, source, limits)
     }
 
     /// Copies the bytes to a temporary file, which has no name and goes when it is closed: these
     /// formats are read from their end.
-    pub(super) fn spool(mut stream: ByteStream, kind: Kind, source: SourceId) -> Result<Self> {
+    pub(super) fn spool(
+        mut stream: ByteStream,
+        kind: Kind,
+        source: SourceId,
+        limits: Limits,
+    ) -> Result<Self> {
         let path = stream.path().to_path_buf();
         let io = |error: std::io::Error| {
             let dir = std::env::temp_dir();
@@ -83,21 +99,19 @@ impl Columnar {
         }
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         let (bytes, hash) = stream.finish()?;
-        Self::new(file, kind, path, Origin::Spooled(bytes, hash), source)
+        let origin = Origin::Spooled(bytes, hash);
+        Self::new(Opened { file, path, origin }, kind, source, limits)
     }
 
-    fn new(
-        file: File,
-        kind: Kind,
-        path: PathBuf,
-        origin: Origin,
-        source: SourceId,
-    ) -> Result<Self> {
+    fn new(opened: Opened, kind: Kind, source: SourceId, limits: Limits) -> Result<Self> {
+        let Opened { file, path, origin } = opened;
         let file_bytes = file.metadata().map_or(0, |meta| meta.len());
+        let gauge = Arc::new(Gauge::new(limits.batch_bytes));
         let batches = guarded(&path, || match kind {
-            Kind::Parquet => open_parquet(file, &path),
-            _ => open_arrow(file, &path),
-        })?;
+            Kind::Parquet => open_parquet(file, &path, &gauge),
+            _ => open_arrow(file, &path, &gauge),
+        })
+        .map_err(|error| too_large(&gauge, &path, 0).unwrap_or(error))?;
         arrow_data::check_schema(&batches.schema()).map_err(|message| {
             Error::new(Code::SourceKind, message)
                 .at_path(&path)
@@ -111,6 +125,8 @@ impl Columnar {
             origin,
             file_bytes,
             row: 0,
+            max_row_bytes: limits.line_bytes,
+            gauge,
         })
     }
 
@@ -140,7 +156,12 @@ impl Columnar {
                     line: self.row,
                     offset: 0,
                 };
-                rows.push_data(place, row);
+                let bytes = gauge::row_bytes(&row);
+                if bytes > self.max_row_bytes {
+                    rows.push_unreadable(place, too_long("row", bytes, self.max_row_bytes));
+                } else {
+                    rows.push_data(place, row, bytes as usize);
+                }
             }
             room -= count as u64;
             self.batch = Some((batch, start + count));
@@ -193,6 +214,7 @@ impl Columnar {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Self { batches, path, .. } = self;
+        self.gauge.reset();
         guarded(path, || {
             let next = match batches {
                 Batches::Parquet(reader, _) => reader.next().transpose(),
@@ -201,6 +223,7 @@ impl Columnar {
             };
             next.map_err(|error| arrow_error(path, &error))
         })
+        .map_err(|error| too_large(&self.gauge, &self.path, self.row).unwrap_or(error))
     }
 
     fn convert(&self, batch: &RecordBatch) -> Result<Vec<Data>> {
@@ -209,6 +232,13 @@ impl Columnar {
                 .map_err(|message| Error::new(Code::SourceCorrupt, message).at_path(&self.path))
         })
     }
+}
+
+/// A file that was opened, and where it is from.
+struct Opened {
+    file: File,
+    path: PathBuf,
+    origin: Origin,
 }
 
 impl Batches {
@@ -221,23 +251,54 @@ impl Batches {
     }
 }
 
-fn open_parquet(mut file: File, path: &Path) -> Result<Batches> {
+fn open_parquet(mut file: File, path: &Path, gauge: &Arc<Gauge>) -> Result<Batches> {
     let last = last_bytes(&mut file, 4, path)?;
     if last != b"PAR1" {
         let message = "the Parquet file does not end with its footer";
         return Err(truncated(path, message));
     }
-    BoundedFile::new(file)
+    BoundedFile::new(file, Arc::clone(gauge))
         .and_then(ParquetRecordBatchReaderBuilder::try_new)
         .and_then(|builder| {
             let rows = builder.metadata().file_metadata().num_rows();
-            let reader = builder.with_batch_size(BATCH_ROWS).build()?;
+            let batch_rows = batch_rows(builder.metadata(), gauge.limit());
+            let reader = builder.with_batch_size(batch_rows).build()?;
             Ok(Batches::Parquet(Box::new(reader), rows))
         })
         .map_err(|error| parquet_error(path, &error))
 }
 
-fn open_arrow(mut file: File, path: &Path) -> Result<Batches> {
+/// Rows to decode at a time: of long ones fewer, so that a batch has room to be several times what
+/// the average of its row group promises.
+fn batch_rows(file: &ParquetMetaData, limit: u64) -> usize {
+    let fit = |group: &RowGroupMetaData| {
+        let bytes = u64::try_from(group.total_byte_size()).unwrap_or(0);
+        let rows = u64::try_from(group.num_rows()).unwrap_or(0);
+        limit / 4 / (bytes / rows.max(1)).max(1)
+    };
+    let fewest = file.row_groups().iter().map(fit).min();
+    fewest.unwrap_or(u64::MAX).clamp(1, BATCH_ROWS as u64) as usize
+}
+
+/// The error of a record batch for which there is no room.
+fn too_large(gauge: &Gauge, path: &Path, rows_before: u64) -> Option<Error> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let message = format!(
+        "what is decoded at a time from row {} on takes {} MiB and more, of a record batch or page; \
+         the memory budget has {} MiB for it",
+        rows_before + 1,
+        mib(gauge.over()?),
+        mib(gauge.limit())
+    );
+    Some(
+        Error::new(Code::RunMemory, message)
+            .at_path(path)
+            .at_line(rows_before + 1)
+            .hint("give more --memory, write smaller batches and pages, or write JSON Lines"),
+    )
+}
+
+fn open_arrow(mut file: File, path: &Path, gauge: &Arc<Gauge>) -> Result<Batches> {
     let io = |error: std::io::Error| Error::io(Code::SourceUnreadable, path, &error);
     let mut head = Vec::new();
     (&mut file).take(6).read_to_end(&mut head).map_err(io)?;
@@ -260,9 +321,10 @@ fn open_arrow(mut file: File, path: &Path) -> Result<Batches> {
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let opened = if is_file {
-        IpcFile::open(file).map(|file| Batches::File(Box::new(file)))
+        IpcFile::open(file, Arc::clone(gauge)).map(|file| Batches::File(Box::new(file)))
     } else {
-        IpcStream::open(file, length).map(|stream| Batches::Stream(Box::new(stream)))
+        IpcStream::open(file, length, Arc::clone(gauge))
+            .map(|stream| Batches::Stream(Box::new(stream)))
     };
     opened.map_err(|error| arrow_error(path, &error))
 }

@@ -186,6 +186,11 @@ fn ipc(batches: &[RecordBatch], compression: Option<CompressionType>, stream: bo
     writer.into_inner().unwrap()
 }
 
+thread_local! {
+    /// What a batch may take in this test, if not everything.
+    static BATCH_BYTES: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
@@ -201,6 +206,9 @@ fn read(name: &str, bytes: &[u8], options: ReadOptions) -> (Vec<Data>, Option<Er
         Err(error) => return (Vec::new(), Some(error), Reader::new(Vec::new(), options)),
     };
     let mut reader = Reader::new(files, options);
+    if let Some(bytes) = BATCH_BYTES.get() {
+        reader.limit_batches(bytes);
+    }
     let mut rows = Vec::new();
     let error = loop {
         match reader.next_chunk() {
@@ -329,5 +337,68 @@ fn columns_without_text_are_named() {
             (error.code, error.message.as_str()),
             (Code::SourceKind, message)
         );
+    }
+}
+
+#[test]
+fn what_does_not_fit_in_the_budget_is_refused_and_named() {
+    let text = |length: usize| "x1 ".repeat(length / 3);
+    let rows = |lengths: &[usize]| {
+        let column: ArrayRef = Arc::new(StringArray::from_iter_values(
+            lengths.iter().map(|length| text(*length)),
+        ));
+        RecordBatch::try_from_iter([("text", column)]).unwrap()
+    };
+    // one batch of 8 MB that packs to nothing, in each container
+    let large = rows(&[400_000; 20]);
+    BATCH_BYTES.set(Some(2 << 20));
+    for (name, bytes) in containers(std::slice::from_ref(&large)) {
+        let (seen, error, _) = read(name, &bytes, ReadOptions::default());
+        if name.contains("parquet") {
+            // its pages are small enough, so it is decoded in slices
+            assert_eq!((seen.len(), error), (20, None), "{name}");
+            continue;
+        }
+        let error = error.unwrap_or_else(|| panic!("{name} is accepted"));
+        assert_eq!(error.code, Code::RunMemory, "{name}: {error}");
+        assert_eq!(error.line, Some(1), "{name}: {error}");
+        assert!(error.path.as_ref().unwrap().ends_with(name), "{error}");
+        assert!(error.message.contains("has 2 MiB for it"), "{error}");
+    }
+    BATCH_BYTES.set(Some(1 << 20));
+    let bytes = parquet(&[rows(&[100; 2000]), rows(&[2_000_000])]);
+    let (seen, error, _) = read("a.parquet", &bytes, ReadOptions::default());
+    let error = error.unwrap();
+    assert_eq!(error.code, Code::RunMemory);
+    assert_eq!(error.line, Some(seen.len() as u64 + 1));
+    BATCH_BYTES.set(Some(1 << 30));
+    for (name, bytes) in containers(&[large]) {
+        let (seen, error, _) = read(name, &bytes, ReadOptions::default());
+        assert_eq!((seen.len(), error), (20, None), "{name}");
+    }
+}
+
+#[test]
+fn rows_beyond_the_limit_are_rejected_by_their_number() {
+    let column: ArrayRef = Arc::new(StringArray::from(vec!["a".repeat(100), "b".repeat(5000)]));
+    let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in containers(&[batch]) {
+        let path = dir.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let options = ReadOptions {
+            max_line_bytes: 1000,
+            ..ReadOptions::default()
+        };
+        let files = resolve(&[path.to_str().unwrap().to_owned()]).unwrap();
+        let mut reader = Reader::new(files, options);
+        let mut seen = Vec::new();
+        while let Some(chunk) = reader.next_chunk().unwrap() {
+            seen.extend(chunk.rows.iter().map(|(place, record)| match record {
+                Record::Unreadable(reject) => (place.line, Some(reject.code)),
+                _ => (place.line, None),
+            }));
+        }
+        assert_eq!(seen, [(1, None), (2, Some(Code::RowTooLong))], "{name}");
     }
 }

@@ -18,6 +18,8 @@ use arrow_ipc::reader::{FileDecoder, StreamDecoder};
 use arrow_ipc::{Block, Message, RecordBatch as BatchHeader, root_as_footer, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 
+use super::gauge::Gauge;
+
 /// What stands before every message (and may be missing in files of before 2019).
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Bytes that a compressed buffer may always claim to become.
@@ -36,11 +38,12 @@ pub(super) struct IpcFile {
     decoder: FileDecoder,
     schema: SchemaRef,
     batches: std::vec::IntoIter<Block>,
+    gauge: Arc<Gauge>,
 }
 
 impl IpcFile {
     /// A file that ends with the magic word.
-    pub(super) fn open(mut file: File) -> Result<Self, ArrowError> {
+    pub(super) fn open(mut file: File, gauge: Arc<Gauge>) -> Result<Self, ArrowError> {
         let length = file.metadata()?.len();
         let mut size = [0; 4];
         file.seek(SeekFrom::End(-(TRAILER as i64)))?;
@@ -64,6 +67,7 @@ impl IpcFile {
             decoder: FileDecoder::new(schema.clone(), footer.version()),
             schema,
             batches: batches.iter().copied().collect::<Vec<_>>().into_iter(),
+            gauge,
         };
         for block in footer.dictionaries().into_iter().flatten() {
             let message = opened.read(block)?;
@@ -97,11 +101,16 @@ impl IpcFile {
         if metadata < 8 || end > self.length {
             return Err(wrong());
         }
+        room(&self.gauge, length as u64)?;
         let mut message = MutableBuffer::from_len_zeroed(length);
         self.file.seek(SeekFrom::Start(start))?;
         self.file.read_exact(&mut message)?;
         let prefix = if message[..4] == CONTINUATION { 8 } else { 4 };
-        check_buffers(&message[prefix..metadata], &message[metadata..])?;
+        check_buffers(
+            &message[prefix..metadata],
+            &message[metadata..],
+            &self.gauge,
+        )?;
         self.bytes_read += length as u64;
         Ok(message.into())
     }
@@ -121,11 +130,12 @@ pub(super) struct IpcStream {
     schema: SchemaRef,
     undecoded: Buffer,
     ended: bool,
+    gauge: Arc<Gauge>,
 }
 
 impl IpcStream {
     /// A stream that begins where the file stands, `length` bytes before its end.
-    pub(super) fn open(file: File, length: u64) -> Result<Self, ArrowError> {
+    pub(super) fn open(file: File, length: u64, gauge: Arc<Gauge>) -> Result<Self, ArrowError> {
         let mut stream = Self {
             file: BufReader::new(file),
             length,
@@ -134,6 +144,7 @@ impl IpcStream {
             schema: SchemaRef::new(arrow_schema::Schema::empty()),
             undecoded: Buffer::from(CONTINUATION),
             ended: false,
+            gauge,
         };
         while stream.decoder.schema().is_none() {
             let first = stream.decode()?;
@@ -200,6 +211,7 @@ impl IpcStream {
         check_buffers(
             &message[4..4 + length as usize],
             &message[4 + length as usize..],
+            &self.gauge,
         )?;
         // A message without a body is decoded only when something follows it.
         message.extend_from_slice(&CONTINUATION);
@@ -211,6 +223,7 @@ impl IpcStream {
         if count > self.left {
             return Err(ended("the stream ends within a message"));
         }
+        room(&self.gauge, count)?;
         let start = message.len();
         message.resize(start + count as usize, 0);
         self.fill(&mut message[start..])
@@ -238,7 +251,7 @@ fn body_length(metadata: &[u8]) -> Result<u64, ArrowError> {
 
 /// Refuses buffers that lie outside their message, and compressed ones that claim to become more
 /// than they can: they begin with that size, and it is asked for before it is earned.
-fn check_buffers(metadata: &[u8], body: &[u8]) -> Result<(), ArrowError> {
+fn check_buffers(metadata: &[u8], body: &[u8], gauge: &Gauge) -> Result<(), ArrowError> {
     let message = header(metadata)?;
     let batch: Option<BatchHeader<'_>> = message
         .header_as_record_batch()
@@ -260,8 +273,21 @@ fn check_buffers(metadata: &[u8], body: &[u8]) -> Result<(), ArrowError> {
         if claim.and_then(|claim| u64::try_from(claim).ok()) > Some(limit) {
             return Err(damaged("a buffer claims to become more than it can"));
         }
+        room(
+            gauge,
+            claim.and_then(|claim| claim.try_into().ok()).unwrap_or(0),
+        )?;
     }
     Ok(())
+}
+
+/// Refuses what is more than the memory budget has for a record batch.
+fn room(gauge: &Gauge, bytes: u64) -> Result<(), ArrowError> {
+    if gauge.take(bytes) {
+        return Ok(());
+    }
+    let message = "a record batch does not fit in the memory budget";
+    Err(ArrowError::MemoryError(message.to_owned()))
 }
 
 fn damaged(message: &str) -> ArrowError {

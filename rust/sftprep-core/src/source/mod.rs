@@ -19,6 +19,7 @@ mod bounded;
 mod buffer;
 mod bytes;
 mod columnar;
+mod gauge;
 mod ipc;
 mod lines;
 mod reader;

@@ -81,6 +81,15 @@ impl Budget {
     }
 }
 
+/// What is too long to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes of a row.
+    pub(super) line_bytes: u64,
+    /// Bytes that are decoded at a time from a columnar file.
+    pub(super) batch_bytes: u64,
+}
+
 /// The rows of one open input.
 enum Open {
     Lines(Box<Lines>),
@@ -93,6 +102,7 @@ pub struct Reader {
     files: Vec<InputFile>,
     parts: Vec<Part>,
     options: ReadOptions,
+    batch_bytes: u64,
     /// Index of the part that is open, or that is opened next.
     at: usize,
     open: Option<Open>,
@@ -121,6 +131,7 @@ impl Reader {
             files,
             parts,
             options,
+            batch_bytes: u64::MAX,
             at: 0,
             open: None,
             pending: None,
@@ -130,6 +141,19 @@ impl Reader {
             finished: Vec::new(),
             finished_bytes: 0,
         }
+    }
+
+    /// Refuses what is decoded at a time from a columnar file if it takes more than that.
+    pub fn limit_batches(&mut self, bytes: u64) {
+        self.batch_bytes = bytes;
+    }
+
+    /// The error that ended the last chunk early, which the next call would return.
+    ///
+    /// # Errors
+    /// As [`next_chunk`](Self::next_chunk).
+    pub fn check(&mut self) -> Result<()> {
+        self.pending.take().map_or(Ok(()), Err)
     }
 
     /// The next rows, in the order of the inputs; `None` after the last.
@@ -205,7 +229,11 @@ impl Reader {
             none => {
                 let part = &self.parts[self.at];
                 let file = &self.files[part.source as usize];
-                none.insert(open(file, part, self.options.max_line_bytes)?)
+                let limits = Limits {
+                    line_bytes: self.options.max_line_bytes,
+                    batch_bytes: self.batch_bytes,
+                };
+                none.insert(open(file, part, limits)?)
             }
         };
         match open {
@@ -249,7 +277,7 @@ impl Reader {
     }
 }
 
-fn open(file: &InputFile, part: &Part, max_line_bytes: u64) -> Result<Open> {
+fn open(file: &InputFile, part: &Part, limits: Limits) -> Result<Open> {
     let source = part.source;
     if let Some(range) = &part.range {
         let stream = ByteStream::open_range(file, range)?;
@@ -257,13 +285,15 @@ fn open(file: &InputFile, part: &Part, max_line_bytes: u64) -> Result<Open> {
             0 => TextBuffer::new(stream)?,
             start => TextBuffer::from_middle(stream, start - 1),
         };
-        let lines = Lines::new(text, source, max_line_bytes);
+        let lines = Lines::new(text, source, limits.line_bytes);
         return Ok(Open::Lines(Box::new(
             lines.within(range.end, range.start > 0),
         )));
     }
     if matches!(file.kind, Kind::Parquet | Kind::Arrow) && !file.is_stdin() {
-        return Ok(Open::Columnar(Box::new(Columnar::open(file, source)?)));
+        return Ok(Open::Columnar(Box::new(Columnar::open(
+            file, source, limits,
+        )?)));
     }
     let stream = ByteStream::open(file)?;
     let kind = if file.is_stdin() {
@@ -271,7 +301,7 @@ fn open(file: &InputFile, part: &Part, max_line_bytes: u64) -> Result<Open> {
     } else {
         Some(file.kind)
     };
-    open_stream(stream, kind, source, max_line_bytes)
+    open_stream(stream, kind, source, limits)
 }
 
 /// Opens bytes of a kind, or of one that is to be seen from them.
@@ -279,12 +309,12 @@ fn open_stream(
     mut stream: ByteStream,
     kind: Option<Kind>,
     source: SourceId,
-    max_line_bytes: u64,
+    limits: Limits,
 ) -> Result<Open> {
     if kind.is_none()
         && let Some(columnar) = Kind::from_magic(stream.peek(8)?)
     {
-        let columnar = Columnar::spool(stream, columnar, source)?;
+        let columnar = Columnar::spool(stream, columnar, source, limits)?;
         return Ok(Open::Columnar(Box::new(columnar)));
     }
     let mut text = TextBuffer::new(stream)?;
@@ -294,9 +324,9 @@ fn open_stream(
     };
     let in_array = matches!(layout, Layout::Array);
     Ok(if matches!(layout, Layout::Lines) {
-        Open::Lines(Box::new(Lines::new(text, source, max_line_bytes)))
+        Open::Lines(Box::new(Lines::new(text, source, limits.line_bytes)))
     } else {
-        let values = Values::new(text, source, max_line_bytes, in_array);
+        let values = Values::new(text, source, limits.line_bytes, in_array);
         Open::Values(Box::new(values))
     })
 }

@@ -372,7 +372,11 @@ fn what_standard_input_holds_is_seen_from_its_bytes() {
         let length = bytes.len() as u64;
         let pipe = Box::new(Drip(std::io::Cursor::new(bytes)));
         let stream = ByteStream::unnamed(pipe, Path::new("-")).unwrap();
-        let mut open = open_stream(stream, None, 0, 1 << 20).unwrap();
+        let limits = Limits {
+            line_bytes: 1 << 20,
+            batch_bytes: u64::MAX,
+        };
+        let mut open = open_stream(stream, None, 0, limits).unwrap();
         let mut rows = Rows::default();
         let budget = Budget {
             bytes: 1 << 20,

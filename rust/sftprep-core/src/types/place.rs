@@ -41,6 +41,7 @@ pub struct Chunk {
 #[derive(Debug, Default)]
 pub struct Rows {
     text: Vec<u8>,
+    data_bytes: usize,
     entries: Vec<(RowPlace, Entry)>,
 }
 
@@ -60,8 +61,9 @@ impl Rows {
             .push((place, Entry::Json(start..self.text.len())));
     }
 
-    /// Appends a row of a columnar file.
-    pub fn push_data(&mut self, place: RowPlace, row: Data) {
+    /// Appends a row of a columnar file, which would be about that many bytes of JSON.
+    pub fn push_data(&mut self, place: RowPlace, row: Data, bytes: usize) {
+        self.data_bytes += bytes;
         self.entries.push((place, Entry::Data(Box::new(row))));
     }
 
@@ -91,6 +93,11 @@ impl Rows {
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Bytes of all rows, as JSON.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.data_bytes
     }
 
     /// Bytes of JSON text held.
