@@ -71,13 +71,24 @@ accept: $(BUILT) $(VENV)/.train ## run all tests in full on the large data sets;
 	SFTPREP_REQUIRE_DATA=1 $(CARGO) test --profile $(PROFILE) $(RUST_TESTS) $(CARGO_JOBS)
 	SFTPREP_REQUIRE_DATA=1 SFTPREP_HYPOTHESIS=slow $(BIN)/python -m pytest
 
-# Without benches/.peers (made by benches/python/setup_peers.sh, 2.5 GB) peers are left out.
-bench: $(DEPS) ## run the Rust and Python benches on a release build
+# Without benches/.peers (made by benches/python/setup_peers.sh, 2.5 GB) peers are left out. Each
+# writes its file in benches/results; report.py makes the tables of them.
+bench: $(DEPS) $(VENV)/.train ## run the Rust and Python benches on a release build
 	$(CARGO) bench $(RUST_TESTS) $(CARGO_JOBS)
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release $(CARGO_JOBS)
 	rm -f $(BUILT)
 	$(BIN)/python benches/python/compare_prepare.py
 	$(BIN)/python benches/python/scaling.py
+	$(BIN)/python benches/python/memory.py
+	$(BIN)/python benches/python/plan.py
+	$(BIN)/python benches/python/repack.py
+	$(BIN)/python benches/python/compare_readers.py
+	$(BIN)/python benches/python/compare_train.py
+	if $(BIN)/python -c 'import minijinja' 2> /dev/null; then \
+		$(CARGO) build --release -p sftprep-template --example render_speed $(CARGO_JOBS); \
+		$(BIN)/python benches/python/compare_render.py; \
+	fi
+	if [[ -d benches/.peers ]]; then $(BIN)/python benches/python/compare_tokenizers.py; fi
 	$(BIN)/python benches/python/report.py
 
 # PATH: maturin looks for zig as a module of the first `python` there.

@@ -1,9 +1,10 @@
 """Peak memory and throughput of `pack` with a budget and without.
 
-    python benches/python/memory.py --rows chat.jsonl --tokenizer model/ --budget 256 --times 20
+    memory.py [--rows chat.jsonl] [--tokenizer model/] [--budget 256] [--times 20]
 
-The input is `--rows` again and again until it is `--times` as large as the budget. Each run is a
-process of its own; its peak is what the kernel says (VmHWM).
+Without `--rows` they are those of the corpus of `compare_prepare.py`. The result is
+`benches/results/memory.json`. The input is `--rows` again and again until it is `--times` as large
+as the budget. Each run is a process of its own; its peak is what the kernel says (VmHWM).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from compare_prepare import RESULTS, unpack
 
 MIB = 1 << 20
 PACK = """
@@ -34,15 +37,19 @@ print(json.dumps({"peak": int(peak.split()[1]) << 10, "content_id": report.conte
 def main() -> None:
     """Measures and prints JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True, help="JSON Lines, not compressed")
-    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--rows", type=Path, help="JSON Lines, not compressed")
+    parser.add_argument("--tokenizer", default="builtin")
     parser.add_argument("--budget", type=int, default=256, help="MiB")
     parser.add_argument("--times", type=float, default=20)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "memory.json")
     options = parser.parse_args()
     budget = options.budget * MIB
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "input.jsonl"
+        if options.rows is None:
+            options.rows = Path(folder) / "rows.jsonl"
+            unpack(0, options.rows)
         text = options.rows.read_bytes()
         with source.open("wb") as file:
             while file.tell() < options.times * budget:
@@ -60,6 +67,7 @@ def main() -> None:
     assert runs["with"].pop("content_id") == runs["without"].pop("content_id")
     found["within_budget"] = runs["with"]["peak"] <= budget
     found["throughput_ratio"] = round(runs["without"]["seconds"] / runs["with"]["seconds"], 3)
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
 
 

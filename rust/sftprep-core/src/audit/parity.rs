@@ -12,7 +12,7 @@ use sftprep_template::{Data, Map};
 
 use super::MAX_LISTED;
 use crate::error::{Error, Result};
-use crate::pipeline::{Failure, Prepared, Worker};
+use crate::pipeline::{Failure, Prepared, Rendered, Worker};
 use crate::replay::{Replay, SourceRow};
 use crate::shard::ShardReader;
 use crate::types::{Conversation, NO_MESSAGE, RowPlace, Sample, SpanKind};
@@ -101,6 +101,7 @@ pub fn parity(
         bos: bos(&replay),
         replay: &replay,
         report: ParityReport::default(),
+        row: None,
     };
     for group in wanted.chunk_by(|a, b| a.place.source == b.place.source) {
         let places: Vec<RowPlace> = group.iter().map(|it| it.place).collect();
@@ -165,6 +166,8 @@ struct Judge<'r> {
     replay: &'r Replay,
     bos: String,
     report: ParityReport,
+    /// The last row, rendered: the windows of a conversation come one after the other.
+    row: Option<(RowPlace, Result<Rendered, String>)>,
 }
 
 impl Judge<'_> {
@@ -215,10 +218,19 @@ impl Judge<'_> {
     }
 
     fn sample(&mut self, wanted: &Wanted, row: &SourceRow) -> Result<Prepared, String> {
-        let document = self.worker.document(&row.sample, wanted.part);
+        if self.row.as_ref().is_none_or(|last| last.0 != wanted.place) {
+            let rendered = self.worker.rendered(&row.sample).map_err(said);
+            self.row = Some((wanted.place, rendered));
+        }
+        let document = match &mut self.row {
+            Some((_, Ok(rendered))) => rendered.take(wanted.part).ok(),
+            Some((_, Err(what))) => return Err(what.clone()),
+            None => None,
+        };
         let same = |it: &Prepared| it.example.input_ids.starts_with(&wanted.ids);
-        let document = document.map_err(said)?.ok().filter(same);
-        document.ok_or_else(|| "the row that stands there gives other tokens".to_owned())
+        document
+            .filter(same)
+            .ok_or_else(|| "the row that stands there gives other tokens".to_owned())
     }
 
     /// Why the ids before a turn are not those of its prompt, and where they part.

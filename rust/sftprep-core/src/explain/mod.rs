@@ -326,12 +326,12 @@ fn again(found: &Found<'_>, replay: &Replay) -> Result<(SourceRow, Prepared)> {
 
 fn prepare(replay: &Replay, sample: &Sample, part: usize) -> Result<Prepared, String> {
     let mut worker = Worker::new(&replay.recipe).tracing();
-    let document = worker.document(sample, part);
-    let document = document.map_err(|failure| match failure {
+    let mut rendered = worker.rendered(sample).map_err(|failure| match failure {
         Failure::Reject(reject) => format!("its row is rejected, {reject}"),
         Failure::Fatal(error) => error.message,
     })?;
-    document
+    rendered
+        .take(part)
         .map_err(|count| format!("it gives {count} documents, and the token is in document {part}"))
 }
 

@@ -49,7 +49,7 @@ pub use recipe::{CompiledTemplate, Recipe, Templates, compile, template_failure,
 pub use repack::{Repack, repack};
 pub use report::{PackReport, SourceReport};
 pub use rows::row_parser;
-pub use windows::Window;
+pub use windows::{Rendered, Window};
 
 use crate::config::PackConfig;
 use crate::shard::SegmentReader;

@@ -54,6 +54,43 @@ impl Window {
     }
 }
 
+/// The documents of a row that was rendered once.
+pub struct Rendered(Vec<Rendering>);
+
+impl Rendered {
+    /// One of them, with the text that it was cut out of, once; or how many there are.
+    ///
+    /// # Errors
+    /// Their number, if there is none with this one.
+    pub fn take(&mut self, part: usize) -> Result<Prepared, usize> {
+        let mut before = 0;
+        for rendering in &mut self.0 {
+            let own = rendering.pieces.len();
+            if part < before + own {
+                let more = own > 1;
+                let text = take_or_clone(&mut rendering.made.text, more);
+                let spans = take_or_clone(&mut rendering.made.spans, more);
+                let document = rendering.document(part - before);
+                return Ok(Prepared {
+                    text,
+                    spans,
+                    ..document
+                });
+            }
+            before += own;
+        }
+        Err(before)
+    }
+}
+
+fn take_or_clone<T: Clone + Default>(value: &mut T, keep: bool) -> T {
+    if keep {
+        value.clone()
+    } else {
+        std::mem::take(value)
+    }
+}
+
 impl Worker<'_> {
     /// The documents of a row: its samples, or the windows of those that are longer than a sequence,
     /// if the options ask for windows. A sample of which none can be made stays whole.
@@ -72,32 +109,13 @@ impl Worker<'_> {
         Ok(documents)
     }
 
-    /// One of the documents of a row, with the text that it was cut out of; or how many there are.
+    /// The documents of a row, to be asked for one by one.
     ///
     /// # Errors
     /// As [`Self::prepare`].
-    pub fn document(
-        &mut self,
-        sample: &Sample,
-        part: usize,
-    ) -> Result<Result<Prepared, usize>, Failure> {
+    pub fn rendered(&mut self, sample: &Sample) -> Result<Rendered, Failure> {
         let samples = self.prepare(sample)?;
-        let mut before = 0;
-        for mut rendering in self.renderings(sample, samples)? {
-            let own = rendering.pieces.len();
-            if part < before + own {
-                let text = std::mem::take(&mut rendering.made.text);
-                let spans = std::mem::take(&mut rendering.made.spans);
-                let document = rendering.document(part - before);
-                return Ok(Ok(Prepared {
-                    text,
-                    spans,
-                    ..document
-                }));
-            }
-            before += own;
-        }
-        Ok(Err(before))
+        Ok(Rendered(self.renderings(sample, samples)?))
     }
 
     fn is_too_long(&self, it: &Prepared) -> bool {
