@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from sftprep.quality.clean import clean
     from sftprep.quality.mix import mix
     from sftprep.quality.pollute import pollute
+    from sftprep.quality.selection import select
     from sftprep.quality.split import split
     from sftprep.quality.why import why
 
@@ -106,6 +107,7 @@ __all__ = [
     "pollute",
     "remask",
     "repack",
+    "select",
     "split",
     "why",
 ]
@@ -142,6 +144,7 @@ _HOME = {
     "clean": "sftprep.quality.clean",
     "mix": "sftprep.quality.mix",
     "pollute": "sftprep.quality.pollute",
+    "select": "sftprep.quality.selection",
     "split": "sftprep.quality.split",
     "why": "sftprep.quality.why",
     "decontaminate": "sftprep.quality",

@@ -28,16 +28,25 @@ __all__ = [
     "check",
     "check_config",
     "check_template",
+    "clean",
     "codes",
+    "combine_ledgers",
+    "compare_ledgers",
     "decontaminate",
     "dedup",
     "default_config",
     "explain",
+    "facility_location",
+    "garbled_texts",
     "kill_points",
+    "kmeans",
     "ledger_row",
+    "novel_tags",
+    "novel_vectors",
     "parity",
     "plan_packs",
     "read_manifest",
+    "similar_groups",
     "span_kinds",
     "stage_columns",
     "stage_write",
@@ -574,6 +583,48 @@ def compare_ledgers(config: str) -> str:
 
     Raises:
         SourceError: if a ledger is missing or damaged.
+    """
+
+def novel_vectors(
+    vectors: NDArray[np.float32],
+    order: NDArray[np.int64],
+    threshold: float,
+    budget: int,
+    threads: int = 0,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.float64]]:
+    """Chooses those of the candidates in order whose cosine to all chosen before is small enough.
+
+    Returns:
+        Per candidate: 0 chosen, 1 too close to the partner, 3 beyond the budget; the partner's
+        index or -1; the cosine or NaN.
+    """
+
+def novel_tags(
+    tags: Sequence[Sequence[int]], order: NDArray[np.int64], budget: int, rounds: int
+) -> NDArray[np.uint8]:
+    """Chooses those of the candidates in order that bring a new tag.
+
+    Returns:
+        Per candidate: 0 chosen, 2 nothing new, 3 beyond the budget.
+    """
+
+def kmeans(
+    vectors: NDArray[np.float32], clusters: int, seed: int, iterations: int, threads: int = 0
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Clusters vectors, the same way on any number of threads.
+
+    Returns:
+        Per vector its cluster, and the squared distance to its centre.
+    """
+
+def facility_location(
+    vectors: NDArray[np.float32], metric: str, budget: int, threads: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Chooses rows such that every row has one like it among them; `cosine` or `euclidean`.
+
+    Returns:
+        The chosen rows, best first, with what each adds; per row the chosen one most like it, and
+        how alike they are.
     """
 
 def ledger_row(path: str | PathLike[str], wanted: str, names: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def test_columns_are_arrays_where_they_can_be(tmp_path: Path) -> None:
         "look",
         {"here": path},
         columns=["meta.score", "meta.tags", "v", "ok", "messages.0.content", "no.where"],
-        texts=["id"],
+        texts=["id", "nothing"],
         derived=["prompt_chars", "answer_chars", "answer_text", "turns", "row_hash", "json"],
         max_reject_rate=0.5,
     )
@@ -66,6 +66,7 @@ def test_columns_are_arrays_where_they_can_be(tmp_path: Path) -> None:
     assert stage["meta.tags"] == [["a", "b"], [], None, None]
     assert stage["messages.0.content"] == ["One?", "Two?", "?", None]
     assert np.isnan(stage["no.where"]).all()
+    assert stage["nothing"] == [None] * 4
     assert stage["id"] == [str(2**60 + 1), "x", None, None]
     np.testing.assert_equal(stage["prompt_chars"], [4, 4, np.nan, np.nan])
     np.testing.assert_equal(stage["answer_chars"], [1, 2, np.nan, np.nan])

@@ -75,7 +75,8 @@ def summary(report: StageReport) -> list[str]:
         lines.append("kept without a look inside (they do not fit their format):")
         lines += [f"    {code:<26}{count:>12,}" for code, count in report.not_compared.items()]
     if report.examples:
-        lines += ["", "least alike among the dropped rows:"]
+        alike = any(each["partner_line"] is not None for each in report.examples)
+        lines += ["", "least alike among the dropped rows:" if alike else "some dropped rows:"]
     for each in _first_of_each(report.examples):
         lines += _example(each)
     written = (
@@ -98,10 +99,11 @@ def _first_of_each(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _example(each: dict[str, Any]) -> list[str]:
-    score = "" if each["score"] is None else f" {each['score']:.3f}"
+    score = "" if each["score"] is None else f" {each['score']:g}"
     place = f"{each['source']}:{each['line']}"
     lines = []
     if each["partner_line"] is not None:
+        score = "" if each["score"] is None else f" {each['score']:.3f}"
         place += f" because of {each['partner_source']}:{each['partner_line']}"
         lines.append(f"    + {_shown(each['partner_text'] or '')}")
     head = f"  {each['code']}{score}  {place}: {each['detail']}"

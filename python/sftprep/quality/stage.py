@@ -78,9 +78,11 @@ class Stage:
         source: Per row the index of its input, int32.
         line: Per row its line there, from 1, int64.
         state: Per row ``USABLE``, ``REJECTED`` or ``UNFIT``, uint8.
-        columns: The columns that were asked for, by path or name. Numbers (and flags, as 0 and 1)
-            are float64 with NaN where there is none; lists of numbers of one length are float32
-            of two axes; anything else is a list of ``str``, ``float``, ``list`` or ``None``.
+        columns: The columns that were asked for, by path. Numbers (and flags, as 0 and 1) are
+            float64 with NaN where there is none; lists of numbers of one length are float32 of
+            two axes; anything else is a list of ``str``, ``float``, ``list`` or ``None``.
+        texts: The columns that were asked for as texts.
+        derived: What was worked out, of the same kinds.
     """
 
     def __init__(
@@ -111,7 +113,6 @@ class Stage:
         """
         source, rest = source_of(inputs, options)
         self._overwrite = rest.pop("overwrite", False)
-        asked = [*columns, *texts, *derived]
         config = {"source": source, "columns": list(columns), "texts": list(texts)}
         config |= {"derived": list(derived), **rest}
         self._rows, read = _core.stage_columns(json.dumps(config))
@@ -120,15 +121,18 @@ class Stage:
         self.source: NDArray[np.int32] = read["source"]
         self.line: NDArray[np.int64] = read["line"]
         self.state: NDArray[np.uint8] = read["state"]
-        self.columns: dict[str, Column] = dict(zip(asked, read["columns"], strict=True))
+        found = iter(read["columns"])
+        self.columns: dict[str, Column] = {name: next(found) for name in columns}
+        self.texts: dict[str, Column] = {name: next(found) for name in texts}
+        self.derived: dict[str, Column] = {name: next(found) for name in derived}
 
     def __len__(self) -> int:
         """Number of rows, rejected ones included."""
         return len(self.state)
 
     def __getitem__(self, name: str) -> Column:
-        """A column that was asked for."""
-        return self.columns[name]
+        """A column that was asked for, as such before as texts before what is worked out."""
+        return (self.derived | self.texts | self.columns)[name]
 
     @property
     def row(self) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@
 mod array;
 mod catalog;
 mod certify;
+mod choose;
 mod encoder;
 mod error;
 mod flat;
@@ -34,6 +35,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::certify::{audit, check_template, explain, parity};
+
+    #[pymodule_export]
+    use crate::choose::{facility_location, kmeans, novel_tags, novel_vectors};
 
     #[pymodule_export]
     use crate::encoder::{EncodedRow, Encoder};

@@ -119,7 +119,7 @@ fn decisions_of(given: &Bound<'_, PyDict>) -> PyResult<Decisions> {
 }
 
 /// The numbers of an array, or of anything that numpy makes one of without loss.
-fn numbers<const N: usize, T>(
+pub(crate) fn numbers<const N: usize, T>(
     key: &str,
     value: &Bound<'_, PyAny>,
     dtype: &str,
@@ -136,14 +136,15 @@ fn numbers<const N: usize, T>(
     let wanted = numpy.call_method1("dtype", (dtype,))?;
     let given = array.getattr("dtype")?;
     let kind: String = given.getattr("kind")?.extract()?;
-    let allowed = if dtype == "float64" { "biuf" } else { "biu" };
+    let floats = dtype.starts_with("float");
+    let allowed = if floats { "biuf" } else { "biu" };
     if array.len()? > 0 && !allowed.contains(&kind) {
         return Err(bad(format!(
             "{key} has the dtype {given}, it must be {dtype}"
         )));
     }
     let cast = array.call_method1("astype", (&wanted,))?;
-    if dtype != "float64" {
+    if !floats {
         let same = numpy.call_method1("array_equal", (&cast, &array))?;
         if !same.extract::<bool>()? {
             return Err(bad(format!("{key} holds numbers that do not fit {dtype}")));

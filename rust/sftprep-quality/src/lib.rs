@@ -4,7 +4,7 @@
 //! says which documents go and because of which other one; [`SketchedDedup`] does so where the
 //! documents do not fit into memory. [`similar_pairs`] is the join below both. [`TestItems`] finds
 //! items of test sets in documents, with the places where they are. [`signs`] are what a single
-//! text shows of itself.
+//! text shows of itself. [`select`] chooses among rows that have vectors or tags.
 //!
 //! ```
 //! use sftprep_quality::{DedupRules, Fate, Shingler, dedup};
@@ -23,6 +23,7 @@ mod document;
 mod groups;
 mod join;
 mod minhash;
+pub mod select;
 pub mod signs;
 mod words;
 

@@ -258,11 +258,15 @@ codes! {
         "Nothing; the ledger has the score and the place. Ask for more rows if too many go." }
     SelectNotListed = "select.not_listed" {
         "The row is not on the list of rows that was given.",
-        "`sftprep select --rows chosen.json`",
+        "a step rows of `sftprep select` with a published list",
         "Nothing; mend the list if the row should stay." }
+    SelectWhere = "select.where" {
+        "The row does not meet a condition that was asked for.",
+        "a row in German under `sftprep select --where lang=en`",
+        "Nothing; the ledger names the column and what it holds." }
     SelectPattern = "select.pattern" {
         "The row's text has a pattern that rows of good quality do not have.",
-        "a question that begins with p3. under `sftprep select --quality s1`",
+        "a question that begins with p3. under a step quality of `sftprep select`",
         "Nothing; the ledger names the pattern and what it found." }
     SelectSolved = "select.solved" {
         "A model that graded the row solves it: it is too easy.",

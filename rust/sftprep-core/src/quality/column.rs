@@ -139,8 +139,13 @@ impl Column {
                 }
                 Self::Vectors { width, values }
             }
-            _ => Self::Values(cells.into_iter().map(Cell::into_value).collect()),
+            _ => Self::values(cells),
         }
+    }
+
+    /// The values as they are.
+    pub(super) fn values(cells: Vec<Cell>) -> Self {
+        Self::Values(cells.into_iter().map(Cell::into_value).collect())
     }
 }
 

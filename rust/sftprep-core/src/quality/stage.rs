@@ -42,6 +42,12 @@ pub enum Derived {
     Json,
 }
 
+impl Derived {
+    fn is_number(self) -> bool {
+        matches!(self, Self::PromptChars | Self::AnswerChars | Self::Turns)
+    }
+}
+
 /// What is read of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -123,9 +129,28 @@ pub fn stage_columns(config: &StageConfig, check: Check<'_>) -> Result<(StageRow
         source: rows.iter().map(|row| row.place.source as i32).collect(),
         line: rows.iter().map(|row| row.place.line as i64).collect(),
         state: rows.iter().map(state).collect(),
-        columns: cells.into_iter().map(Column::of).collect(),
+        columns: columns_of(config, cells),
     };
     Ok((StageRows { inputs, rows }, table))
+}
+
+/// Columns of the kinds that were asked for; texts are texts even where there are none.
+fn columns_of(config: &StageConfig, cells: Vec<Vec<Cell>>) -> Vec<Column> {
+    let as_found = config.columns.iter().map(|_| true);
+    let as_text = config.texts.iter().map(|_| false);
+    let derived = config.derived.iter().map(|derived| derived.is_number());
+    let kinds = as_found.chain(as_text).chain(derived);
+    cells
+        .into_iter()
+        .zip(kinds)
+        .map(|(cells, plain)| {
+            if plain {
+                Column::of(cells)
+            } else {
+                Column::values(cells)
+            }
+        })
+        .collect()
 }
 
 /// The cells of a row, and whether it is one.
