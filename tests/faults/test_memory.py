@@ -169,9 +169,12 @@ def test_columnar_inputs_stay_in_the_budget_or_are_refused_by_name(
     assert peak(small, tmp_path / "within", tokenizer_dir, memory, 2, max_line_bytes=1 << 20) <= (
         memory
     )
-    sftprep.pack(small, out=tmp_path / "free", overlong="drop", **given)
-    one, other = contents(tmp_path / "free"), contents(tmp_path / "within")
-    assert {name for name in one if name.startswith("data-") and one[name] != other[name]} == set()
+    if kind == "parquet":  # slices change no byte
+        sftprep.pack(small, out=tmp_path / "free", overlong="drop", **given)
+        one, other = contents(tmp_path / "free"), contents(tmp_path / "within")
+        data = [name for name in one if name.startswith("data-")]
+        assert data
+        assert all(one[name] == other[name] for name in data)
     large = write(len(rows))
     done = subprocess.run(
         [sys.executable, "-m", "sftprep", "pack", large, "--tokenizer", tokenizer_dir,
