@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gzip
 import itertools
 import json
@@ -14,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import sftprep
 from sftprep import _core, cli
@@ -352,7 +356,7 @@ def test_clusters_and_facilities(tmp_path: Path) -> None:
             assert row["partner_row"] == nearest[at] + 1
 
 
-def score_file(path: Path, rows: int, hashes: list[str], **columns: Any) -> Path:  # noqa: ANN401
+def score_file(path: Path, rows: int, hashes: list[Any], **columns: Any) -> Path:  # noqa: ANN401
     table = pa.table({"row": list(range(1, rows + 1)), "row_hash": hashes, **columns})
     with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)
@@ -379,6 +383,13 @@ def test_scores_are_joined_by_row_and_content(tmp_path: Path) -> None:
     greedy = {"step": "greedy", "embedding": "v", "threshold": 0.99}
     assert chosen(path, greedy, scores=file) == [0, 2, 3]
     assert chosen(path, {"score": "answer_chars", "min": 1}, scores=file) == [0, 1, 2, 3]
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(path.read_text(encoding="utf-8") + "{broken\n", encoding="utf-8")
+    whole = score_file(tmp_path / "b.arrow", 5, [*hashes, None], x=[1.0, 2.0, 3.0, 4.0, None])
+    report = sftprep.select(
+        broken, {"score": "x", "min": 2}, scores=whole, dry_run=True, max_reject_rate=1.0
+    )
+    assert (report.kept, report.rejected) == (3, {"row.json": 1})
     short = score_file(tmp_path / "t.arrow", 2, hashes[:2], x=[1.0, 2.0])
     assert chosen(path, {"score": "x", "min": 0}, scores=short) == [0, 1]
     turned = score_file(tmp_path / "u.arrow", 4, hashes[::-1], x=[1.0] * 4)
@@ -424,6 +435,53 @@ def test_wrong_steps_are_named(tmp_path: Path) -> None:
         sftprep.select(
             path, {"step": "greedy", "embedding": str(tmp_path / "no.npy")}, dry_run=True
         )
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 12) | st.just(2**70),
+    st.floats(),
+    st.sampled_from(
+        ["n", "t", "v", "tags", "n*", "n*2", "(", "", "s1", "nearest", "sqrt", "cosine"]
+    ),
+)
+NESTED = st.recursive(
+    ANYTHING,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["n", "t", "v", "min", "contains", "matches", "is", "pattern"]),
+            inner,
+            max_size=2,
+        )
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_step_breaks_whatever_it_says(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    rows = [
+        chat(n=at, t="xy"[at % 2], v=[at, 1.0], tags=["a"] * at, solved_by_a=0) for at in range(5)
+    ]
+    path = write(tmp_path_factory.mktemp("select") / "chat.jsonl", rows)
+    name = data.draw(st.sampled_from(sorted(KINDS)))
+    options = {
+        each.name: data.draw(NESTED, label=each.name)
+        for each in dataclasses.fields(KINDS[name])
+        if each.name not in {"file"} and data.draw(st.booleans())
+    }
+    good = {"score": "n", "embedding": "v", "budget": 2, "first": 1, "clusters": 2, "tags": "tags"}
+    for key, value in good.items():
+        if key in options and data.draw(st.booleans()):
+            options[key] = value
+    with contextlib.suppress(sftprep.ConfigError):
+        report = sftprep.select(path, {"step": name, **options}, dry_run=True, threads=1)
+        assert report.kept + sum(report.dropped.values()) == report.rows == 5
 
 
 def test_the_command_writes_the_same_steps() -> None:

@@ -48,7 +48,7 @@ class Diversity:
             raise ConfigError("give benchmarks or weights, not both", field="diversity.weights")
         for field in ("benchmarks", "weights"):
             for name, weight in (getattr(self, field) or {}).items():
-                if not weight >= 0:
+                if not isinstance(weight, int | float) or not 0 <= weight < np.inf:
                     raise ConfigError(f"it is {weight}", field=f"diversity.{field}.{name}")
         if self.benchmarks is not None and 1 not in self.benchmarks.values():
             raise ConfigError(

@@ -168,17 +168,21 @@ class Quality:
 
     def __post_init__(self) -> None:
         """Checks the patterns."""
-        for at, rule in enumerate(self._rules()):
+        rules = self._rules()
+        if isinstance(rules, str) or not isinstance(rules, Sequence):
+            raise ConfigError(
+                f"rules is {rules!r:.60}", field="quality.rules", hint="s1, or a list"
+            )
+        for at, rule in enumerate(rules):
             field = f"quality.rules[{at}]"
-            wrong = set(rule) - {"name", "pattern", "unless"} or "pattern" not in rule
-            if wrong:
+            known = isinstance(rule, Mapping) and not set(rule) - {"name", "pattern", "unless"}
+            if not known or "pattern" not in rule or not all(map(_is_text, rule.values())):
                 raise ConfigError(
-                    f"a rule is {dict(rule)}", field=field, hint="give name, pattern and unless"
+                    f"a rule is {rule!r:.60}",
+                    field=field,
+                    hint="give name, pattern and unless, all texts",
                 )
-            try:
-                re.compile(rule["pattern"])
-            except re.error as error:
-                raise ConfigError(f"{rule['pattern']!r}: {error}", field=field) from error
+            _check_pattern(rule["pattern"], field)
 
     def _rules(self) -> Sequence[Mapping[str, str]]:
         return S1_RULES if self.rules == "s1" else self.rules
@@ -220,6 +224,17 @@ Condition = Mapping[str, Any]
 _TESTS = ("is", "not", "min", "max", "above", "below", "contains", "matches")
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _check_pattern(pattern: object, field: str) -> None:
+    try:
+        re.compile(str(pattern))
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ConfigError(f"{pattern!r:.60} is no pattern: {error}", field=field) from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """Rows that meet conditions on columns: a value, a list of values, or tests."""
@@ -257,15 +272,19 @@ def check_condition(condition: object, field: str) -> None:
             f"a condition is {condition!r:.60}", field=field, hint='give {"column": value}'
         )
     for name, wanted in condition.items():
-        unknown = (
-            [key for key in wanted if key not in _TESTS] if isinstance(wanted, Mapping) else []
-        )
-        if unknown:
-            raise ConfigError(
-                f"there is no test {unknown[0]!r}",
-                field=f"{field}.{name}",
-                hint=f"tests are {', '.join(_TESTS)}",
-            )
+        for test, limit in wanted.items() if isinstance(wanted, Mapping) else ():
+            place = f"{field}.{name}"
+            if test not in _TESTS:
+                raise ConfigError(
+                    f"there is no test {test!r}", field=place, hint=f"tests are {', '.join(_TESTS)}"
+                )
+            number = isinstance(limit, int | float) and not isinstance(limit, bool)
+            if test in _COMPARED and not number:
+                raise ConfigError(f"{test} is {limit!r:.60}, it must be a number", field=place)
+            if test in ("contains", "matches") and not isinstance(limit, str):
+                raise ConfigError(f"{test} is {limit!r:.60}, it must be a text", field=place)
+            if test == "matches":
+                _check_pattern(limit, place)
 
 
 def met(pool: Pool, condition: Condition, where: str) -> Any:  # noqa: ANN401 - an array of flags
@@ -273,6 +292,8 @@ def met(pool: Pool, condition: Condition, where: str) -> Any:  # noqa: ANN401 - 
     whole = np.ones(len(pool.stage), bool)
     for name, wanted in condition.items():
         column = pool.column(name, where)
+        if isinstance(column, np.ndarray) and column.ndim > 1:
+            raise ConfigError(f"column {name!r} holds vectors", field=where)
         whole &= np.array([_meets(value, wanted) for value in column], bool)
     return whole
 

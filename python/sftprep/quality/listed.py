@@ -58,6 +58,8 @@ class Listed:
                 field="rows",
                 hint="give row numbers, texts, or rows as objects",
             )
+        if kinds == {dict} and not any(isinstance(each, str) for each in items[0].values()):
+            raise ConfigError("the rows on the list have no texts", field="rows")
         if kinds == {int} and self.by is None:
             self._check_numbers(items)
         if kinds == {str} and self.by is None:
@@ -107,22 +109,23 @@ class Listed:
         pool.drop(rows[~listed[rows]], self.code, f"it is not on the list{where}")
 
     def _numbers(self, pool: Pool) -> Rows:
-        at = np.array(self.items, np.int64).reshape(-1) - (self.first or 0)
-        outside = np.flatnonzero((at < 0) | (at >= len(pool.stage)))
-        if len(outside):
+        first = self.first or 0
+        at = [item - first for item in self.items]
+        outside = next((each for each in at if not 0 <= each < len(pool.stage)), None)
+        if outside is not None:
             raise ConfigError(
-                f"row {self.items[outside[0]]} is on the list, there are {len(pool.stage)} rows",
+                f"row {outside + first} is on the list, there are {len(pool.stage)} rows",
                 field="rows",
                 hint="give the data that the list was made for, whole and in its order",
             )
-        return at
+        return np.array(at, np.int64)
 
     def _matching(self, pool: Pool) -> Rows:
         """The first rows that say what is on the list, as often as it is there."""
         keys = self._keys()
         items = self.items
         if isinstance(items[0], dict):
-            wanted = Counter(tuple(item.get(key) for key in keys) for item in items)
+            wanted = Counter(tuple(str(item.get(key)) for key in keys) for item in items)
         else:
             wanted = Counter((str(item),) for item in items)
         columns = [pool.texts(key, "rows.by") for key in keys]

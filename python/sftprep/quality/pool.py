@@ -57,7 +57,9 @@ class Scores:
         )
         self.path = os.fspath(path)
         number, mine = np.asarray(read["row"]), read["row_hash"]
-        if number.dtype != np.float64 or np.isnan(number).any() or None in mine:
+        # rows that are no JSON objects have no content, here as there
+        bare = all(each is None for each in mine)
+        if number.dtype != np.float64 or number.ndim != 1 or np.isnan(number).any() or bare:
             raise self._wrong("it has no columns row and row_hash", None)
         at = number.astype(np.int64) - 1
         theirs = stage["row_hash"]
@@ -286,6 +288,8 @@ def _load(path: Path, where: str) -> Any:  # noqa: ANN401 - whatever array is in
 
 def is_none(value: Any) -> bool:  # noqa: ANN401 - a cell
     """Whether a cell has nothing: ``None``, or NaN."""
+    if isinstance(value, np.ndarray):
+        return bool(np.isnan(value).all())
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 

@@ -45,8 +45,14 @@ KINDS: dict[str, type[Any]] = {
 
 _LISTS = {"columns", "always"}
 _MAPS = {"benchmarks", "weights"}
-_TEXTS = {"score", "domain", "length", "sort", "source", "by", "name", "tags", "column"}
+_TEXTS = {"score", "domain", "length", "sort", "source", "by", "name", "tags", "column", "metric"}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "missing": ("drop", "keep"),
+    "of": ("survivors", "rows"),
+    "lowest": (True, False),
+}
 _SEEDS = 2**32
+_LARGEST = 2**53
 _NUMBERS = {"min", "max", "above", "below", "share", "threshold", "pca"}
 _WHOLE = {"count", "budget", "uniform", "first", "rounds", "per_cluster", "seed"}
 
@@ -71,6 +77,7 @@ def step_of(data: StepData, columns: Sequence[str] = ()) -> tuple[str, Step]:
     known = {each.name: each for each in fields(kind)}
     if "column" in options and "score" in known and "score" not in options:
         options["score"] = options.pop("column")
+    options = {key: value for key, value in options.items() if value is not None}
     unknown = [key for key in options if key not in known]
     if unknown:
         raise ConfigError(
@@ -111,7 +118,7 @@ def _named(data: StepData) -> tuple[str, dict[str, Any]]:
 
 def _check(name: str, key: str, value: object) -> None:
     """Whether an option is of its kind; what it must be beyond that, the step itself checks."""
-    if value is None or (name == "where" and key == "columns"):
+    if name == "where" and key == "columns":
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)
     whole = number and isinstance(value, int)
@@ -126,6 +133,12 @@ def _check(name: str, key: str, value: object) -> None:
         wanted = "a list"
     elif key in _MAPS and not isinstance(value, Mapping):
         wanted = "a mapping of names to numbers"
+    elif isinstance(value, int | float) and not abs(value) < _LARGEST:
+        wanted = "smaller"
+    elif key in _CHOICES and value not in _CHOICES[key]:
+        wanted = " or ".join(map(str, _CHOICES[key]))
+    elif key == "columns" and not all(isinstance(each, str) for each in value):  # type: ignore[attr-defined]
+        wanted = "a list of names"
     elif key == "seed" and not 0 <= int(str(value)) < _SEEDS:
         wanted = f"0 to {_SEEDS - 1}"
     if wanted:
