@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -400,6 +401,30 @@ def test_scores_are_joined_by_row_and_content(tmp_path: Path) -> None:
         sftprep.select(path, {"score": "x", "min": 0}, scores=longer, dry_run=True)
     with pytest.raises(sftprep.SourceError, match="no columns row and row_hash"):
         sftprep.select(path, {"score": "ifd", "min": 0}, scores=path, dry_run=True)
+
+
+def test_any_kind_of_file_and_rows_that_fit_nothing(tmp_path: Path) -> None:
+    rows = [chat(f"Question {at}?", n=at, tags=["a", "b"][: at % 3]) for at in range(6)]
+    steps = [{"score": "n", "min": 1}, {"step": "greedy", "novelty": "tags", "tags": "tags"}]
+    pa.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(row)}\n" for row in rows)
+    lines = []
+    for name in ("a.parquet", "a.json", "a.jsonl.gz"):
+        out = tmp_path / f"{name}.jsonl"
+        assert sftprep.select(tmp_path / name, steps, out=out).kept == 1
+        lines.append(json.loads(out.read_text(encoding="utf-8")))
+    assert lines == [rows[2]] * 3
+    odd = write(
+        tmp_path / "odd.jsonl", [*rows, {"instruction": 5, "output": "x", "n": 9}, {"n": 0}]
+    )
+    report = sftprep.select(odd, {"score": "n", "min": 5}, out=tmp_path / "o.jsonl")
+    assert (report.kept, report.dropped) == (2, {"select.bounds": 6})
+    assert sum(report.not_compared.values()) == 1
+    assert [row["code"] for row in ledger(report)][5:] == [None, "format.type", "select.bounds"]
+    both = sftprep.select([tmp_path / "a.json", odd], {"score": "n", "min": 5}, dry_run=True)
+    assert [(each["rows"], each["kept"]) for each in both.sources] == [(6, 1), (8, 2)]
 
 
 def test_wrong_steps_are_named(tmp_path: Path) -> None:
