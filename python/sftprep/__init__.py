@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sftprep.api import PackReport, go_on, pack
     from sftprep.config import PackConfig
     from sftprep.dataset import ShardDataset
+    from sftprep.differences import DiffReport, diff
     from sftprep.errors import (
         ConfigError,
         FormatError,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         TokenizerError,
         TrainError,
     )
+    from sftprep.prepare import PrepReport, prep
     from sftprep.progress import Progress
     from sftprep.quality import StageReport, decontaminate, dedup
     from sftprep.quality.check import CheckReport, check
@@ -66,6 +68,7 @@ __all__ = [
     "ChatTemplate",
     "CheckReport",
     "ConfigError",
+    "DiffReport",
     "EncodedRow",
     "Encoder",
     "Encoding",
@@ -78,6 +81,7 @@ __all__ = [
     "PackError",
     "PackPlan",
     "PackReport",
+    "PrepReport",
     "Progress",
     "RejectBudgetExceeded",
     "RunError",
@@ -99,12 +103,14 @@ __all__ = [
     "clean",
     "decontaminate",
     "dedup",
+    "diff",
     "go_on",
     "mix",
     "mix_shards",
     "pack",
     "plan_packs",
     "pollute",
+    "prep",
     "remask",
     "repack",
     "select",
@@ -150,6 +156,10 @@ _HOME = {
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",
+    "DiffReport": "sftprep.differences",
+    "diff": "sftprep.differences",
+    "PrepReport": "sftprep.prepare",
+    "prep": "sftprep.prepare",
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -576,6 +577,14 @@ def combine_ledgers(config: str) -> str:
     Raises:
         SourceError: if a ledger is missing or damaged.
         OutputError: if the ledger cannot be written.
+    """
+
+def divide_output(out: str | PathLike[str], folder: str | PathLike[str]) -> list[tuple[str, Path]]:
+    """Writes the output of a stage into a file for each of its inputs; returns names and files.
+
+    Raises:
+        SourceError: if the output or its ledger is missing or damaged.
+        OutputError: if a file cannot be written.
     """
 
 def compare_ledgers(config: str) -> str:

@@ -13,10 +13,19 @@ FLOORS = (
     {"errors"},
     {"_core"},
     {"config", "columns", "hub", "permutation", "progress", "totals"},
-    {"cloud", "dataset", "models", "runlog", "source_check", "export_megatron"},
+    {
+        "cloud",
+        "dataset",
+        "differences",
+        "models",
+        "recipe",
+        "runlog",
+        "source_check",
+        "export_megatron",
+    },
     {"cloud_stage", "ray_run"},
     {"api", "add_tokens", "doctor", "export", "inspect", "quality", "train"},
-    {"again", "page"},
+    {"again", "page", "prepare"},
     {"cli"},
 )
 # The trainer's own floors.

@@ -14,6 +14,7 @@ examples:
   sftprep why clean.jsonl 17
   sftprep why clean.jsonl chat:17
   sftprep why packs/ 17
+  sftprep why prepared/ chat:17
   sftprep why safe.jsonl --output-line 4
 """
 
@@ -21,7 +22,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     parser.add_argument(
-        "data", metavar="DATA", help="the output of a stage, its ledger, or a packed folder"
+        "data",
+        metavar="DATA",
+        help="the output of a stage, its ledger, a packed folder, or the folder of a recipe",
     )
     parser.add_argument(
         "row",

@@ -24,6 +24,7 @@ from sftprep.errors import ConfigError
 
 _SUFFIX = ".ledger.arrow"
 _PACK = "ledger.arrow"
+_PREP = "prep.json"
 _COLUMNS = (
     "source",
     "line",
@@ -52,7 +53,7 @@ def why(
     """What became of a row, and why; the stage that is asked first, earlier ones after it.
 
     Args:
-        data: The output of a stage, its ledger, or a packed folder.
+        data: The output of a stage, its ledger, a packed folder, or the folder of a recipe.
         row: Number of the row among those that the stage read, from 1; or ``source:line``.
         output_line: Instead: line of the output of the stage, from 1.
 
@@ -106,6 +107,8 @@ def beside(path: Path) -> Path | None:
 
 
 def _ledger(path: Path) -> tuple[Path, list[str]]:
+    if (path / _PREP).is_file():
+        return path / _PACK, []
     if path.is_dir():
         manifest = json.loads(_core.read_manifest(os.fspath(path)))
         return path / _PACK, [each["name"] for each in manifest["inputs"]]
@@ -120,7 +123,7 @@ def _step(ledger: Path, found: dict[str, Any], pages: dict[str, tuple[str, str]]
     cause, fix = pages.get(columns.get("code") or "", (None, None))
     return {
         "ledger": os.fspath(ledger),
-        "stage": metadata.get("sftprep.stage", "pack"),
+        "stage": columns.get("stage") or metadata.get("sftprep.stage", "pack"),
         "row": found["row"],
         "output_line": found["output_line"],
         "path": paths.get(columns.get("source")),

@@ -50,8 +50,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::quality::{
-        check, clean, combine_ledgers, compare_ledgers, decontaminate, dedup, garbled_texts,
-        ledger_row, similar_groups,
+        check, clean, combine_ledgers, compare_ledgers, decontaminate, dedup, divide_output,
+        garbled_texts, ledger_row, similar_groups,
     };
 
     #[pymodule_export]

@@ -4,8 +4,8 @@ use pyo3::prelude::*;
 use sftprep_core::quality::{
     CheckConfig, CleanConfig, CompareConfig, DecontaminateConfig, DedupConfig, GroupsConfig,
     TrailConfig, Wanted, check as check_rows, clean as clean_rows, compare,
-    decontaminate as decontaminate_rows, dedup as dedup_rows, garbled_texts as garbled, groups,
-    ledger_row as row_of_ledger, trail,
+    decontaminate as decontaminate_rows, dedup as dedup_rows, divide, garbled_texts as garbled,
+    groups, ledger_row as row_of_ledger, trail,
 };
 
 use std::path::PathBuf;
@@ -58,6 +58,16 @@ pub(crate) fn similar_groups(py: Python<'_>, config: &str) -> PyResult<Py<PyAny>
 #[pyfunction]
 pub(crate) fn combine_ledgers(py: Python<'_>, config: &str) -> PyResult<String> {
     interruptible(py, |_| to_json(&trail(&TrailConfig::from_json(config)?)?))
+}
+
+/// Divides the output of a stage by its inputs; returns names and files.
+#[pyfunction]
+pub(crate) fn divide_output(
+    py: Python<'_>,
+    out: PathBuf,
+    folder: PathBuf,
+) -> PyResult<Vec<(String, PathBuf)>> {
+    interruptible(py, |_| divide(&out, &folder))
 }
 
 /// Compares the rows of two runs; returns the report as JSON.

@@ -144,7 +144,7 @@ pub fn compare(config: &CompareConfig) -> Result<CompareReport> {
         } else {
             report.other_times += 1;
         }
-        let (from, to) = (a.part(one.first), b.part(other.first));
+        let (from, to) = (a.part_of(one.first), b.part_of(other.first));
         if from != to && !from.is_empty() && !to.is_empty() {
             *report.moved.entry(format!("{from} -> {to}")).or_default() += 1;
         }
@@ -210,7 +210,7 @@ impl LedgerFile {
         name.unwrap_or_else(|| source.to_string())
     }
 
-    fn part(&self, row: &Entry) -> &str {
+    fn part_of(&self, row: &Entry) -> &str {
         let part = row.part.and_then(|part| self.parts.get(part as usize));
         part.map(String::as_str).unwrap_or_default()
     }

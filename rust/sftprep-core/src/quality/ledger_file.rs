@@ -27,6 +27,8 @@ pub(super) struct LedgerFile {
     pub(super) stages: Vec<String>,
     /// Names of the outputs, if there are several.
     pub(super) parts: Vec<String>,
+    /// Name of the output that it lies beside, if there are several.
+    pub(super) part: Option<String>,
     /// Whether it says which lines of an output the rows are.
     pub(super) numbered: bool,
     /// Its lines.
@@ -58,6 +60,15 @@ pub(super) struct Entry {
     pub(super) hash: Option<u128>,
 }
 
+impl LedgerFile {
+    /// Index of the output that it lies beside, if there are several.
+    pub(super) fn own_part(&self) -> Option<u32> {
+        let own = self.part.as_ref()?;
+        let at = self.parts.iter().position(|it| it == own)?;
+        u32::try_from(at).ok()
+    }
+}
+
 /// Reads a ledger.
 ///
 /// # Errors
@@ -82,6 +93,7 @@ pub(super) fn read_ledger(path: &Path) -> Result<LedgerFile> {
     let stage = metadata.get("sftprep.stage").map_or("pack", String::as_str);
     let mut out = LedgerFile {
         stage: stage.to_owned(),
+        part: metadata.get("sftprep.part").cloned(),
         inputs: paths.iter().map(|it| it.0.clone()).collect(),
         paths,
         numbered: schema.field_with_name("output_line").is_ok(),

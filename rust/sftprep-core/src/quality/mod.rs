@@ -20,6 +20,7 @@ mod compare;
 mod data_json;
 mod decontaminate;
 mod dedup;
+mod divide;
 mod groups;
 mod kept;
 mod ledger;
@@ -40,6 +41,7 @@ pub use column::Column;
 pub use compare::{CompareConfig, CompareReport, compare};
 pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
+pub use divide::divide;
 pub use groups::{GroupsConfig, groups};
 pub use report::{Example, PartReport, StageReport};
 pub use stage::{

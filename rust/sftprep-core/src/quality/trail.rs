@@ -21,7 +21,12 @@ pub struct TrailConfig {
     pub out: Option<PathBuf>,
     /// Per row of the first inputs the hash of its content; may be missing.
     pub hashes: Vec<String>,
+    /// Names of the first inputs with their paths, for a first ledger that only numbers them.
+    pub inputs: Vec<(String, String)>,
 }
+
+/// A row that is not there.
+const NOWHERE: u32 = u32::MAX;
 
 /// A stage that ran.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +38,10 @@ pub struct Step {
     pub ledger: PathBuf,
     /// Which of the parts that an earlier stage made it read; empty: there was one.
     pub part: String,
+    /// Whether it read a file for each of the first inputs instead of one for all.
+    pub divided: bool,
+    /// Names of the files that it read, for a ledger that only numbers them.
+    pub names: Vec<String>,
 }
 
 /// What became of the rows of all inputs.
@@ -113,7 +122,10 @@ impl TrailConfig {
 /// `source.*` for a ledger that is not there or damaged, `output.io`; `run.internal` if ledgers do
 /// not follow each other.
 pub fn trail(config: &TrailConfig) -> Result<TrailReport> {
-    let mut trail = Trail::default();
+    let mut trail = Trail {
+        inputs: config.inputs.clone(),
+        ..Trail::default()
+    };
     for (number, step) in config.steps.iter().enumerate() {
         let stage = i8::try_from(number)
             .map_err(|_| Error::new(Code::ConfigValue, "more than 127 stages").at_field("steps"))?;
@@ -146,7 +158,7 @@ struct Trail {
     names: Vec<String>,
     inputs: Vec<(String, String)>,
     fates: Vec<Fate>,
-    /// Outputs of the newest stages that wrote rows: per line the row that it is.
+    /// Outputs of the newest stages that wrote rows, by part: per line the row that it is.
     files: BTreeMap<String, Vec<u32>>,
     parts: Vec<String>,
     funnel: Vec<Funnel>,
@@ -154,8 +166,10 @@ struct Trail {
 
 impl Trail {
     fn begin(&mut self, file: &LedgerFile) {
-        self.names.clone_from(&file.inputs);
-        self.inputs.clone_from(&file.paths);
+        if !file.paths.is_empty() {
+            self.inputs.clone_from(&file.paths);
+        }
+        self.names = self.inputs.iter().map(|it| it.0.clone()).collect();
         let fate = |line: &Entry| Fate {
             place: RowPlace {
                 source: line.source,
@@ -184,7 +198,8 @@ impl Trail {
         let Some(read) = self.files.get(&step.part).cloned() else {
             return Err(broken(format!("no stage wrote the part `{}`", step.part)));
         };
-        if read.len() != file.rows.len() {
+        let read = self.order(read, &file, step, stage == 0);
+        if read.len() != file.rows.len() || read.contains(&NOWHERE) {
             let message = format!("{} lines, {} rows", read.len(), file.rows.len());
             return Err(broken(message));
         }
@@ -194,16 +209,7 @@ impl Trail {
             ..Funnel::default()
         };
         let mut written: BTreeMap<String, Vec<(u64, u32)>> = BTreeMap::new();
-        for (at, line) in file.rows.iter().enumerate() {
-            // later stages read one file, and a line of it is a line of the stage before
-            let at = if stage == 0 {
-                at
-            } else {
-                line.line.wrapping_sub(1) as usize
-            };
-            let Some(&name) = read.get(at) else {
-                return Err(broken(format!("there is no line {}", line.line)));
-            };
+        for (line, &name) in file.rows.iter().zip(&read) {
             let note = self.note(line, &file, &read);
             self.fates[name as usize].meet(stage, line, note, &mut funnel);
             if let (true, Some(first)) = (line.kept, line.output_line) {
@@ -234,6 +240,36 @@ impl Trail {
         }
         self.parts.extend_from_slice(&file.parts);
         Ok(())
+    }
+
+    /// The rows of the first inputs that the lines of a ledger are.
+    fn order(&self, read: Vec<u32>, file: &LedgerFile, step: &Step, first: bool) -> Vec<u32> {
+        if first {
+            return read;
+        }
+        let mut by_name: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for name in read {
+            let source = self.fates[name as usize].place.source as usize;
+            let key = match self.names.get(source) {
+                Some(source) if step.divided => source.as_str(),
+                _ => "",
+            };
+            by_name.entry(key).or_default().push(name);
+        }
+        let names = match file.names.as_slice() {
+            [] => &step.names,
+            names => names,
+        };
+        let find = |line: &Entry| {
+            let key = match names.get(line.source as usize) {
+                Some(source) if step.divided => source.as_str(),
+                _ => "",
+            };
+            let at = usize::try_from(line.line).ok()?.checked_sub(1)?;
+            by_name.get(key)?.get(at).copied()
+        };
+        let found = file.rows.iter().map(|line| find(line).unwrap_or(NOWHERE));
+        found.collect()
     }
 
     /// What a stage says of a line, with partners among the rows of the first inputs.
