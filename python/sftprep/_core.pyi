@@ -36,6 +36,7 @@ __all__ = [
     "decontaminate",
     "dedup",
     "default_config",
+    "divide_output",
     "explain",
     "facility_location",
     "garbled_texts",

@@ -189,6 +189,16 @@ def test_select_is_a_stage_like_the_others(room: Path) -> None:
     assert report.stages[0]["facts"]["funnel"][-1]["after"] == 10
 
 
+def test_tokens_are_counted_with_the_options_of_pack(room: Path) -> None:
+    mixed = {"weights": {"chat": 0.3, "tasks": 0.7}, "unit": "trained_tokens"}
+    report = sftprep.prep(recipe(mix=mixed), out="t")
+    total = sum(each["trained_tokens"] for each in report.sources)
+    facts = next(each["facts"] for each in report.stages if each["stage"] == "mix")
+    drawn = {each["name"]: each["drawn"] for each in facts["shares"]}
+    assert {each["name"]: each["trained_tokens"] for each in report.sources} == drawn
+    assert abs(drawn["chat"] / total - 0.3) < 0.1
+
+
 def test_a_dry_run_writes_nothing(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(room.iterdir())
     report = sftprep.prep(recipe(), dry_run=True)
