@@ -318,3 +318,18 @@ def test_the_planted_defects_are_found(tmp_path: Path) -> None:
         before = {json.loads(line)["id"]: line.rstrip("\n") for line in file}
     changed = {key for key, line in by_id.items() if line != before[key]}
     assert changed == {key for key in mended if key in by_id}
+
+
+def test_conversations_that_are_none_go_and_no_others(tmp_path: Path) -> None:
+    planted = DATA / "quality" / "planted" / "sharegpt_roles.jsonl.gz"
+    if not planted.exists():
+        assert not os.environ.get("SFTPREP_REQUIRE_DATA"), f"{planted} is absent"
+        pytest.skip(f"{planted} is absent")
+    report = sftprep.clean(planted, out=tmp_path / "clean.jsonl")
+    with gzip.open(planted, "rt", encoding="utf-8") as file:
+        ids = [json.loads(line)["id"] for line in file]
+    with gzip.open(planted.with_name("sharegpt_roles.truth.jsonl.gz"), "rt") as file:
+        truth = {json.loads(line)["id"] for line in file}
+    gone = {ids[row["row"] - 1] for row in ledger(report) if row["decision"] == "dropped"}
+    assert gone == truth
+    assert len(gone) > 90
