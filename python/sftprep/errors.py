@@ -197,6 +197,7 @@ _BY_STAGE: dict[str, type[SftprepError]] = {
     "pack": PackError,
     "mix": PackError,
     "quality": RunError,
+    "select": RunError,
     "output": OutputError,
     "shard": ShardError,
     "run": RunError,
