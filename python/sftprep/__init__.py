@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         PackError,
         RejectBudgetExceeded,
         RunError,
+        ScoreError,
         SftprepError,
         ShardCorrupt,
         ShardError,
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
     from sftprep.quality.selection import select
     from sftprep.quality.split import split
     from sftprep.quality.why import why
+    from sftprep.scores.judge import Judge
+    from sftprep.scores.report import ScoreReport
+    from sftprep.scores.run import score
 
 __all__ = [
     "IGNORE_INDEX",
@@ -75,6 +79,7 @@ __all__ = [
     "EncodingBatch",
     "FormatError",
     "InternalError",
+    "Judge",
     "LabelError",
     "OutputError",
     "PackConfig",
@@ -85,6 +90,8 @@ __all__ = [
     "Progress",
     "RejectBudgetExceeded",
     "RunError",
+    "ScoreError",
+    "ScoreReport",
     "Segment",
     "SftprepError",
     "ShardCorrupt",
@@ -113,6 +120,7 @@ __all__ = [
     "prep",
     "remask",
     "repack",
+    "score",
     "select",
     "split",
     "why",
@@ -153,6 +161,9 @@ _HOME = {
     "select": "sftprep.quality.selection",
     "split": "sftprep.quality.split",
     "why": "sftprep.quality.why",
+    "Judge": "sftprep.scores.judge",
+    "ScoreReport": "sftprep.scores.report",
+    "score": "sftprep.scores.run",
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",

@@ -48,11 +48,13 @@ __all__ = [
     "parity",
     "plan_packs",
     "read_manifest",
+    "read_scores",
     "similar_groups",
     "span_kinds",
     "stage_columns",
     "stage_write",
     "verify",
+    "write_scores",
 ]
 
 __version__: Final[str]
@@ -529,7 +531,8 @@ class StageRows:
 
 def stage_columns(config: str) -> tuple[StageRows, dict[str, Any]]:
     """Reads rows under options given as JSON: what `stage_write` needs, and per row, in order,
-    `source`, `line`, `state` and `columns` (float64, float32 of two axes, or lists), with `names`.
+    `source`, `line`, `state` and `columns` (float64, float32 of two axes, or lists), with `names`
+    and `paths` of the inputs.
 
     Raises:
         ConfigError: if an option is wrong.
@@ -643,6 +646,33 @@ def ledger_row(path: str | PathLike[str], wanted: str, names: Sequence[str]) -> 
     Raises:
         ConfigError: if there is no such row.
         SourceError: if there is no ledger, or it is damaged.
+    """
+
+def write_scores(
+    path: str | PathLike[str],
+    metadata: Mapping[str, str],
+    columns: Sequence[tuple[str, str, Mapping[str, str], bytes | Sequence[Any]]],
+) -> None:
+    """Writes a score file; a column has name, kind, what it is, values.
+
+    Kinds are ``int64``, ``float64`` (NaN becomes null) and ``vector:WIDTH`` (float32; NaN first
+    becomes null), given as little-endian bytes, and ``bool``, ``utf8`` and ``name`` (few texts),
+    given as sequences with ``None`` where there is no value.
+
+    Raises:
+        OutputError: if it cannot be written.
+        ConfigError: if a column is not of its kind.
+    """
+
+def read_scores(
+    path: str | PathLike[str],
+) -> tuple[dict[str, str], list[tuple[str, str, dict[str, str], Any]]]:
+    """The metadata and the columns of a score file, as :func:`write_scores` takes them.
+
+    Numbers are arrays, vectors of shape ``(rows, width)``; null numbers are NaN.
+
+    Raises:
+        SourceError: if there is none, or it is damaged.
     """
 
 def audit(path: str | PathLike[str]) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "PackError",
     "RejectBudgetExceeded",
     "RunError",
+    "ScoreError",
     "SftprepError",
     "ShardCorrupt",
     "ShardError",
@@ -179,6 +180,12 @@ class TrainError(SftprepError, RuntimeError):
     default_code = "train.model"
 
 
+class ScoreError(SftprepError, RuntimeError):
+    """Rows cannot be scored: a plug-in, a judge or a score file is not what it must be."""
+
+    default_code = "score.plugin"
+
+
 _BY_CODE: dict[str, type[SftprepError]] = {
     "shard.corrupt": ShardCorrupt,
     "shard.manifest": ShardCorrupt,
@@ -198,6 +205,7 @@ _BY_STAGE: dict[str, type[SftprepError]] = {
     "mix": PackError,
     "quality": RunError,
     "select": RunError,
+    "score": ScoreError,
     "output": OutputError,
     "shard": ShardError,
     "run": RunError,

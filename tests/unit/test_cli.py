@@ -25,6 +25,7 @@ COMMANDS = (
     "render",
     "check-template",
     "add-tokens",
+    "score",
     "train",
     "eval",
     "generate",

@@ -25,7 +25,7 @@ FLOORS = (
     },
     {"cloud_stage", "ray_run"},
     {"api", "add_tokens", "doctor", "export", "inspect", "quality", "train"},
-    {"again", "page", "prepare"},
+    {"again", "page", "prepare", "scores"},
     {"cli"},
 )
 # The trainer's own floors.
@@ -45,6 +45,14 @@ QUALITY = (
     {"steps"},
     {"__init__", "check", "clean", "mix", "review", "selection", "split", "why", "pollute"},
 )
+# Those of scores.
+SCORES = (
+    {"definitions", "report", "table", "hooks.mojibake", "hooks.language", "hooks.sentence"},
+    {"cache", "columns", "model", "hooks.__init__"},
+    {"judge", "measures", "plugins"},
+    {"run"},
+)
+SCORES_FLOOR = {name: height for height, names in enumerate(SCORES) for name in names}
 QUALITY_FLOOR = {name: height for height, names in enumerate(QUALITY) for name in names}
 TRAIN_FLOOR = {name: height for height, names in enumerate(TRAIN) for name in names}
 # The one module that subcommands share; they do not know each other.
@@ -68,6 +76,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module in {
             "sftprep",
             "sftprep.cli",
+            "sftprep.scores",
             "sftprep.train",
         }:
             prefix = node.module.removeprefix("sftprep").removeprefix(".")
@@ -100,6 +109,10 @@ def test_no_module_imports_upward_or_sideways() -> None:
                 continue
             if top == "quality" and other.startswith("quality."):
                 assert QUALITY_FLOOR[other[8:]] < QUALITY_FLOOR[name[8:]], f"{name} imports {other}"
+                continue
+            if top == "scores" and other.startswith("scores."):
+                lower = "hooks.__init__" if other == "scores.hooks" else other[7:]
+                assert SCORES_FLOOR[lower] < SCORES_FLOOR[name[7:]], f"{name} imports {other}"
                 continue
             other_top = other.split(".")[0]
             assert other_top in FLOOR, f"{name} imports {other}, which has no floor"

@@ -36,6 +36,8 @@ Derived = Literal[
     "turns",
     "row_hash",
     "json",
+    "messages",
+    "problem",
 ]
 Column = NDArray[Any] | list[Any]
 
@@ -75,6 +77,7 @@ class Stage:
     Attributes:
         name: Name of the stage.
         names: Names of the inputs.
+        paths: Their paths.
         source: Per row the index of its input, int32.
         line: Per row its line there, from 1, int64.
         state: Per row ``USABLE``, ``REJECTED`` or ``UNFIT``, uint8.
@@ -103,7 +106,7 @@ class Stage:
             columns: Dotted paths of columns, such as ``meta.score`` or ``messages.0.content``.
             texts: Paths that are read as texts whatever they hold (long numbers keep their digits).
             derived: What is worked out of each row; of a row that does not fit its format there is
-                only ``row_hash`` and ``json``.
+                only ``row_hash``, ``json`` and ``problem``, the code of what is wrong with it.
             **options: How rows are read; ``overwrite`` is for ``write``.
 
         Raises:
@@ -118,6 +121,7 @@ class Stage:
         self._rows, read = _core.stage_columns(json.dumps(config))
         self.name = name
         self.names: list[str] = read["names"]
+        self.paths: list[str] = read["paths"]
         self.source: NDArray[np.int32] = read["source"]
         self.line: NDArray[np.int64] = read["line"]
         self.state: NDArray[np.uint8] = read["state"]

@@ -18,6 +18,7 @@ mod job;
 mod plan;
 mod quality;
 mod rows;
+mod scores;
 mod shards;
 mod stage;
 mod template;
@@ -56,6 +57,9 @@ mod _core {
 
     #[pymodule_export]
     use crate::rows::{InputRow, RowReader};
+
+    #[pymodule_export]
+    use crate::scores::{read_scores, write_scores};
 
     #[pymodule_export]
     use crate::shards::{kill_points, read_manifest, span_kinds, verify};

@@ -48,6 +48,7 @@ pub(crate) fn stage_columns<'py>(
     }
     let read = PyDict::new(py);
     read.set_item("names", table.names)?;
+    read.set_item("paths", table.paths)?;
     read.set_item("source", array(py, table.source)?)?;
     read.set_item("line", array(py, table.line)?)?;
     read.set_item("state", array(py, table.state)?)?;

@@ -340,6 +340,42 @@ codes! {
         "Something of how the data was made is left: control tokens, template fields, links to nothing.",
         "`<|im_end|>` in an answer, under `sftprep clean`",
         "See the ledger for which; mend the source, or leave the row out with --rule leftovers=drop." }
+    ScoreEmpty = "score.empty" {
+        "The row has no answer that could be scored.",
+        "{\"instruction\": \"Add.\", \"output\": \"\"} under `sftprep score`",
+        "Nothing; the row has no score and this reason in the score file." }
+    ScorePrompt = "score.prompt" {
+        "The prompt alone fills the window of the score's definition.",
+        "a question of 600 tokens under `sftprep score --ifd cherry`, whose window has 512",
+        "Nothing; or a larger --max-len, which is then another definition and recorded." }
+    ScoreCut = "score.cut" {
+        "The window of the score's definition cuts the answer.",
+        "an answer of 600 tokens under `sftprep score --ifd cherry`, whose window has 512",
+        "Nothing; or a larger --max-len, which is then another definition and recorded." }
+    ScoreShort = "score.short" {
+        "No token of the answer can be predicted from another one.",
+        "an answer of one token under `sftprep score --ifd superfilter` without a bos token",
+        "Nothing; the row has no score and this reason in the score file." }
+    ScoreNotFinite = "score.not_finite" {
+        "The score of the row is not a finite number.",
+        "a model whose weights are broken, or an answer that it finds all but impossible",
+        "Look at the row; if there are many, at the model." }
+    ScoreNone = "score.none" {
+        "A plug-in gave no value for the row, and no reason.",
+        "a function that returns None for rows it does not understand",
+        "Let it return a column NAME.reason as well if the reason matters." }
+    ScoreJudge = "score.judge" {
+        "The judge did not answer, or with something that is no rating.",
+        "sftprep score data.jsonl --judge http://localhost:8000/v1 --judge-model small",
+        "Run again: what was rated is kept, only the rest is asked for." }
+    ScorePlugin = "score.plugin" {
+        "A plug-in cannot be loaded, raised, or returned something else than columns of scores.",
+        "sftprep score data.jsonl --plugin mine.py:no_such_function",
+        "Correct the function; the message names the rows that it had." }
+    ScoreFile = "score.file" {
+        "A score file does not belong to the rows.",
+        "scores of a.jsonl for rows of b.jsonl",
+        "Run `sftprep score` on these rows; what did not change is not computed again." }
     OutputExists = "output.exists" {
         "The output folder exists and is not empty.",
         "sftprep pack data.jsonl --out packs/ (twice)",

@@ -27,6 +27,7 @@ mod ledger;
 mod ledger_file;
 mod report;
 mod scan;
+mod scores;
 mod stage;
 mod target;
 mod text;
@@ -44,6 +45,7 @@ pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
 pub use divide::divide;
 pub use groups::{GroupsConfig, groups};
 pub use report::{Example, PartReport, StageReport};
+pub use scores::{ScoreColumn, ScoreValues, read_scores, write_scores};
 pub use stage::{
     Decisions, Derived, StageConfig, StageRows, StageTable, WriteConfig, stage_columns,
 };

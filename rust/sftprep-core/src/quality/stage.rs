@@ -1,6 +1,7 @@
 //! Stages that decide elsewhere: columns of the rows go out, a decision per row comes back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use super::write::{Arrangement, Others, finish};
 use crate::config::SourceConfig;
 use crate::error::{Code, Error, Reject, Result};
 use crate::json::{JsonNotes, parse};
+use crate::source::InputFile;
 use crate::types::Sample;
 
 /// Something that is worked out of a row.
@@ -40,6 +42,10 @@ pub enum Derived {
     RowHash,
     /// The row as one line of JSON.
     Json,
+    /// What is said in it as a JSON list of messages.
+    Messages,
+    /// The code of what keeps it from being a sample; nothing if it is one.
+    Problem,
 }
 
 impl Derived {
@@ -75,6 +81,8 @@ pub struct StageRows {
 pub struct StageTable {
     /// Names of the inputs.
     pub names: Vec<String>,
+    /// Their paths.
+    pub paths: Vec<String>,
     /// Per row the index of its input.
     pub source: Vec<i32>,
     /// Per row its line there.
@@ -103,6 +111,8 @@ impl StageConfig {
 pub fn stage_columns(config: &StageConfig, check: Check<'_>) -> Result<(StageRows, StageTable)> {
     let mut inputs = Inputs::open(&config.source, config.threads)?;
     let names = inputs.files.iter().map(|file| file.name.clone()).collect();
+    let path = |file: &InputFile| file.path.display().to_string();
+    let paths = inputs.files.iter().map(path).collect();
     let mut rows: Vec<Row> = Vec::new();
     let width = config.columns.len() + config.texts.len() + config.derived.len();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); width];
@@ -126,6 +136,7 @@ pub fn stage_columns(config: &StageConfig, check: Check<'_>) -> Result<(StageRow
     };
     let table = StageTable {
         names,
+        paths,
         source: rows.iter().map(|row| row.place.source as i32).collect(),
         line: rows.iter().map(|row| row.place.line as i64).collect(),
         state: rows.iter().map(state).collect(),
@@ -165,10 +176,12 @@ fn look(
         Ok(row) => {
             // the parser knows how to say what is wrong with it
             let sample = reading.parser.parse(row, reading.notes);
-            let verdict = sample.map_or_else(Verdict::of_reject, |_| Verdict::Kept);
-            return (vec![Cell::None; nothing], verdict);
+            return match sample {
+                Ok(_) => (vec![Cell::None; nothing], Verdict::Kept),
+                Err(reject) => refused(vec![Cell::None; nothing], config, reject),
+            };
         }
-        Err(reject) => return (vec![Cell::None; nothing], Verdict::of_reject(reject)),
+        Err(reject) => return refused(vec![Cell::None; nothing], config, reject),
     };
     let columns = config.columns.iter();
     let mut cells: Vec<Cell> = columns
@@ -195,8 +208,19 @@ fn look(
             }
             (cells, Verdict::Kept)
         }
-        Err(reject) => (cells, Verdict::of_reject(reject)),
+        Err(reject) => refused(cells, config, reject),
     }
+}
+
+/// The cells of a row that is no sample.
+fn refused(mut cells: Vec<Cell>, config: &StageConfig, reject: Reject) -> (Vec<Cell>, Verdict) {
+    let first = cells.len() - config.derived.len();
+    for (cell, derived) in cells[first..].iter_mut().zip(&config.derived) {
+        if *derived == Derived::Problem {
+            *cell = Cell::Text(reject.code.as_str().to_owned());
+        }
+    }
+    (cells, Verdict::of_reject(reject))
 }
 
 fn worked_out(sample: &Sample, derived: Derived) -> Option<Cell> {
@@ -217,8 +241,29 @@ fn worked_out(sample: &Sample, derived: Derived) -> Option<Cell> {
             Sample::Completion { .. } => 2.0,
             Sample::Text(_) | Sample::Tokens { .. } => 1.0,
         }),
-        Derived::RowHash | Derived::Json => return None,
+        Derived::Messages => Cell::Text(messages(sample)),
+        Derived::RowHash | Derived::Json | Derived::Problem => return None,
     })
+}
+
+/// What a sample says as JSON messages: a prompt is a user's, what is to be learnt an assistant's.
+fn messages(sample: &Sample) -> String {
+    let message = |role: &str, text: &str| {
+        let pair = |key: &str, value: &str| (Arc::from(key), Data::Str(Arc::from(value)));
+        let entries = vec![pair("role", role), pair("content", text)];
+        Data::Map(sftprep_template::Map::from_entries_last_wins(entries).0)
+    };
+    let list: Vec<Data> = match sample {
+        Sample::Conversation(conversation) => conversation.messages.clone(),
+        Sample::Completion { prompt, completion } => {
+            vec![message("user", prompt), message("assistant", completion)]
+        }
+        Sample::Text(text) => vec![message("assistant", text)],
+        Sample::Tokens { .. } => Vec::new(),
+    };
+    let mut json = String::new();
+    data_json::push(&Data::List(list), &mut json);
+    json
 }
 
 /// How decisions are written.
