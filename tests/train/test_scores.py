@@ -425,6 +425,56 @@ def test_ctrl_c_ends_the_command(tiny: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x.arrow").exists()
 
 
+def test_rows_of_the_first_experience() -> None:
+    from sftprep.scores.experience import choose
+
+    groups = np.array([0] * 1000 + [1] * 5 + [2] * 10)
+    losses = np.concatenate([np.linspace(0, 5, 1000), np.zeros(5), np.arange(10)])
+    chosen = list(choose(groups, losses, 10))
+    first = [at for at in chosen if at < 1000]
+    # The outer hundredths are left out, the rest is taken in even steps.
+    assert first == list(range(10, 10 + 10 * 98, 98))
+    assert [at for at in chosen if 1000 <= at < 1005] == list(range(1000, 1005))
+    assert [at for at in chosen if at >= 1005] == list(range(1005, 1015))
+
+
+@pytest.mark.slow
+def test_a_first_experience(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sftprep.scores import experience
+
+    rows = rows_of(40)
+    data = written(tmp_path / "rows.jsonl", rows)
+    real = experience.experienced
+
+    def small(*given: Any) -> Path:
+        return real(*given, clusters=4, per_cluster=3, lr=1e-2)
+
+    monkeypatch.setattr(experience, "experienced", small)
+    options = {"ifd": "cherry", "experience": tmp_path / "first"}
+    report, found = scored(data, tiny, tmp_path / "1.arrow", **options)
+    chosen = (tmp_path / "first/rows.jsonl").read_text().splitlines()
+    assert 4 <= len(chosen) <= 12
+    trained = tmp_path / "first" / "run" / "model"
+    assert any(str(trained) in note for note in report.notes)
+    assert compare("cherry", rows, trained, found, 512) == 40
+    _, before = scored(data, tiny, tmp_path / "2.arrow", ifd="cherry")
+    assert np.abs(before["ifd_cherry"][:40] - found["ifd_cherry"][:40]).max() > 1e-4
+    # Used again for the same rows, refused for others.
+    written_at = trained.stat().st_mtime_ns
+    scored(data, tiny, tmp_path / "3.arrow", **options)
+    assert trained.stat().st_mtime_ns == written_at
+    other = written(tmp_path / "other.jsonl", rows[:30])
+    with pytest.raises(sftprep.ConfigError, match="model of another run: rows was"):
+        scored(other, tiny, tmp_path / "4.arrow", **options)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(sftprep.OutputError, match="not empty"):
+        scored(data, tiny, tmp_path / "5.arrow", **(options | {"experience": tmp_path / "full"}))
+    few = written(tmp_path / "few.jsonl", rows[:3])
+    with pytest.raises(sftprep.ConfigError, match="less than the 4 clusters"):
+        scored(few, tiny, tmp_path / "6.arrow", **(options | {"experience": tmp_path / "few"}))
+
+
 @pytest.mark.slow
 def test_the_bench_runs(data: Path, tmp_path: Path) -> None:
     if not (data / "models/stories260k").is_dir() or not (data / "quality/planted").is_dir():

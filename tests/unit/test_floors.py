@@ -49,7 +49,7 @@ QUALITY = (
 SCORES = (
     {"definitions", "report", "table", "hooks.mojibake", "hooks.language", "hooks.sentence"},
     {"cache", "columns", "model", "hooks.__init__"},
-    {"judge", "measures", "plugins"},
+    {"experience", "judge", "measures", "plugins"},
     {"run"},
 )
 SCORES_FLOOR = {name: height for height, names in enumerate(SCORES) for name in names}

@@ -61,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mean of the last hidden states, as a column of vectors",
     )
     model.add_argument(
+        "--experience",
+        metavar="DIR",
+        help="first train the model for an epoch on 1,000 rows from 100 clusters of prompts, as "
+        "Cherry LLM does, into DIR, and score with DIR/run/model",
+    )
+    model.add_argument(
         "--chat-template",
         metavar="TEMPLATE",
         help="for --perplexity: a file, the template itself, or a built-in name (default: the "

@@ -48,6 +48,7 @@ def score(
     ifd: str | Iterable[str] = (),
     perplexity: bool = False,
     embed: Embedded | None = None,
+    experience: PathLike | None = None,
     plugin: Plugin | Iterable[Plugin] = (),
     judge: Judge | None = None,
     chat_template: str = "",
@@ -74,6 +75,8 @@ def score(
         perplexity: Perplexity of what ``pack`` would train of a row.
         embed: Mean of the last hidden states of the ``prompt``, the ``answer`` or the whole
             ``row``, as a column of vectors.
+        experience: Folder: first train the model for an epoch on a thousand rows that stand for
+            all, as Cherry LLM does, and score with ``experience/run/model``.
         plugin: Functions from batches to columns, as ``module:function``, ``file.py:function``,
             functions, or ``ftfy``, ``language`` and ``sentence:FOLDER``.
         judge: A language model that rates answers from 0 to 5.
@@ -118,6 +121,8 @@ def score(
         wanted: list[Measure] = []
         if model is not None and (definitions or perplexity or embed):
             from_model = _FromModel(model, device, dtype, batch_tokens, display, rows)
+            if experience is not None and not dry_run:
+                notes.append(from_model.experience(Path(experience)))
             wanted = from_model.measures(
                 definitions, chat_template if perplexity else None, train_on, embed, max_len
             )
@@ -233,6 +238,17 @@ class _FromModel:
                 hint="pip install 'sftprep[train]'",
             ) from error
         self._scorer = Scorer(model, **self._options)
+
+    def experience(self, out: Path) -> str:
+        """Goes on with a model that has seen a little of all rows; says so."""
+        from sftprep.scores.experience import experienced
+        from sftprep.scores.model import Scorer
+
+        before = self._scorer.path
+        tick = _Ticker(self._display, "experience", self._rows)
+        trained = experienced(self._scorer, self._rows, out, tick)
+        self._scorer = Scorer(trained, **self._options)
+        return f"scored with {trained}, trained from {before}"
 
     def measures(
         self,
