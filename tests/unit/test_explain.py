@@ -241,6 +241,22 @@ def test_cut_and_truncated_documents_are_explained(tmp_path: Path, tokenizer_dir
         assert (late > 0) is (name == "cut")
 
 
+def test_windows_that_a_repack_kept_are_explained(tmp_path: Path, tokenizer_dir: Path) -> None:
+    source = tmp_path / "chat.jsonl"
+    rows = [conversation(index, 12) for index in range(3)]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    given: Any = {"tokenizer": tokenizer_dir, "overlong": "window"}
+    sftprep.pack(source, out=tmp_path / "windows", max_len=300, **given)
+    sftprep.repack(tmp_path / "windows", tmp_path / "kept", max_len=2000, allow_lost=True)
+    rows_of = sftprep.ShardDataset(tmp_path / "kept")
+    documents = [document for row in range(len(rows_of)) for document in rows_of.documents(row)]
+    assert any(document.part > 0 for document in documents), "no windows were kept"
+    sources = Sources()
+    for row in range(len(rows_of)):
+        kinds = {check(token, sources) for token in explained(tmp_path / "kept", row)}
+        assert len(kinds) > 1
+
+
 def test_standard_input_cannot_be_read_again(
     tmp_path: Path,
     tokenizer_dir: Path,

@@ -243,6 +243,18 @@ impl Found<'_> {
         usize::try_from(self.spans.doc_start[self.document]).unwrap_or(0)
     }
 
+    /// The messages that its document has tokens of, in order.
+    fn messages(&self) -> Vec<u32> {
+        let ends = self.spans.span_end.iter();
+        let own = ends.zip(self.spans.span_message).filter(|(end, _)| {
+            usize::try_from(**end).is_ok_and(|end| end > self.start && end <= self.end)
+        });
+        let mut messages: Vec<u32> = own.filter_map(|it| u32::try_from(*it.1).ok()).collect();
+        messages.sort_unstable();
+        messages.dedup();
+        messages
+    }
+
     fn ids(&self) -> Vec<u32> {
         let ids = &self.data.input_ids[self.start..self.end];
         ids.iter().map(|id| id.unsigned_abs()).collect()
@@ -313,15 +325,25 @@ fn from_sidecar(found: &Found<'_>, replay: &Replay, row: u64, position: u64) -> 
 fn again(found: &Found<'_>, replay: &Replay) -> Result<(SourceRow, Prepared)> {
     let source = replay.row(found.place)?;
     let part = found.spans.doc_part[found.document].unsigned_abs() as usize;
-    let prepared =
-        prepare(replay, &source.sample, part).map_err(|what| replay.changed(found.place, &what))?;
-    let ids = &prepared.example.input_ids;
     let first = found.first();
-    let same = ids.get(first..first + (found.end - found.start)) == Some(&found.ids()[..]);
-    if !same {
-        return Err(replay.changed(found.place, "the row that stands there gives other tokens"));
+    let same = |prepared: &Prepared| {
+        let ids = &prepared.example.input_ids;
+        ids.get(first..first + (found.end - found.start)) == Some(&found.ids()[..])
+    };
+    let what = match prepare(replay, &source.sample, part) {
+        Ok(prepared) if same(&prepared) => return Ok((source, prepared)),
+        Ok(_) => "the row that stands there gives other tokens".to_owned(),
+        Err(what) => what,
+    };
+    let kept = Worker::new(&replay.recipe)
+        .tracing()
+        .window_of(&source.sample, found.messages());
+    if let Ok(Some(prepared)) = kept
+        && same(&prepared)
+    {
+        return Ok((source, prepared));
     }
-    Ok((source, prepared))
+    Err(replay.changed(found.place, &what))
 }
 
 fn prepare(replay: &Replay, sample: &Sample, part: usize) -> Result<Prepared, String> {

@@ -118,6 +118,31 @@ impl Worker<'_> {
         Ok(Rendered(self.renderings(sample, samples)?))
     }
 
+    /// Those messages of a conversation as a window, whatever the options would cut: what was packed
+    /// again keeps the windows of its source. None if they do not make one sample.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn window_of(
+        &mut self,
+        sample: &Sample,
+        messages: Vec<u32>,
+    ) -> Result<Option<Prepared>, Failure> {
+        let Sample::Conversation(conversation) = sample else {
+            return Ok(None);
+        };
+        let window = Sample::Conversation(only(conversation, &messages));
+        let Ok([mut made]) = <[Prepared; 1]>::try_from(self.prepare(&window)?) else {
+            return Ok(None);
+        };
+        rename(&mut made, &messages);
+        made.window = Some(Box::new(Window {
+            messages,
+            ..Window::default()
+        }));
+        Ok(Some(made))
+    }
+
     fn is_too_long(&self, it: &Prepared) -> bool {
         let packing = &self.recipe.config.pack;
         packing.windows() && it.example.input_ids.len() > packing.max_len as usize
