@@ -31,6 +31,9 @@ use crate::types::{Example, RowPlace};
 /// Rows handed on at a time.
 const CHUNK_ROWS: usize = 256;
 
+/// Rows between two looks at the memory, if it is limited: each may bring two pages of 2 MiB with it.
+const TIGHT_ROWS: u64 = 8;
+
 /// Their tokens, about.
 const CHUNK_TOKENS: u64 = 1 << 18;
 
@@ -203,7 +206,7 @@ impl Past<'_> {
         memory.check_past(past_documents(self.reader.manifest()))?;
         let documents = PastDocuments::find(self.reader, &check)?;
         let mut waiting = Mapped::default();
-        let mut waiting_tokens = 0;
+        let (mut waiting_tokens, mut seen) = (0, 0u64);
         let mut lost = Lost::default();
         let mut wanted = self.drawn.iter().flatten();
         sink.take(Mapped::default())?; // begins the task
@@ -216,6 +219,10 @@ impl Past<'_> {
                 left_out,
                 ..
             } = row;
+            seen += 1;
+            if memory.is_limited() && seen.is_multiple_of(TIGHT_ROWS) {
+                check()?;
+            }
             if left_out.is_none() && wanted.next() == Some(&false) {
                 sink.take(std::mem::take(&mut waiting))?;
                 let reject = Reject::new(Code::MixNotDrawn, NOT_DRAWN);
