@@ -55,9 +55,10 @@ if TYPE_CHECKING:
     )
     from sftprep.prepare import PrepReport, prep
     from sftprep.progress import Progress
-    from sftprep.quality import StageReport, decontaminate, dedup
+    from sftprep.quality import StageReport, decontaminate, dedup, trees
     from sftprep.quality.check import CheckReport, check
     from sftprep.quality.clean import clean
+    from sftprep.quality.instruct import flan
     from sftprep.quality.mix import mix
     from sftprep.quality.pollute import pollute
     from sftprep.quality.selection import select
@@ -111,6 +112,7 @@ __all__ = [
     "decontaminate",
     "dedup",
     "diff",
+    "flan",
     "go_on",
     "mix",
     "mix_shards",
@@ -123,6 +125,7 @@ __all__ = [
     "score",
     "select",
     "split",
+    "trees",
     "why",
 ]
 
@@ -166,6 +169,8 @@ _HOME = {
     "score": "sftprep.scores.run",
     "decontaminate": "sftprep.quality",
     "dedup": "sftprep.quality",
+    "flan": "sftprep.quality.instruct",
+    "trees": "sftprep.quality",
     "ShardDataset": "sftprep.dataset",
     "DiffReport": "sftprep.differences",
     "diff": "sftprep.differences",

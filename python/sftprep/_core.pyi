@@ -549,6 +549,16 @@ def stage_write(rows: StageRows, config: str, decisions: Mapping[str, Any]) -> s
         OutputError: if the kept rows cannot be written.
     """
 
+def trees(config: str) -> str:
+    """Puts messages together to trees under options given as JSON; returns the report as JSON.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        FormatError: if a message comes after its tree was written.
+        OutputError: if the trees cannot be written.
+    """
+
 def clean(config: str) -> str:
     """Takes out, flags or drops what rows show by themselves, under options given as JSON; returns
     the report as JSON.

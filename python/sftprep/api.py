@@ -43,6 +43,7 @@ class PackOptions(TypedDict, total=False):
     format: Format
     map: dict[str, str]
     role: dict[str, str]
+    tree: dict[str, str]
     parts: Parts
     limit: int
     max_reject_rate: float
@@ -329,6 +330,8 @@ class PackReport:
     """Rows that became one sample per turn, because the template leaves out earlier reasoning."""
     expanded_samples: int = 0
     """Samples that they became."""
+    tree_messages: dict[str, int] = field(default_factory=dict)
+    """What became of the messages of trees of which a thread was packed: ``used``, or why not."""
     window_rows: int = 0
     """Rows longer than a sequence, of which windows were made."""
     windows: int = 0

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from sftprep.errors import ConfigError, SourceError
 
 Format = Literal[
-    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "pretokenized"
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "pretokenized", "oasst"
 ]
 Parts = Literal["auto", "join", "raw"]
 History = Literal["per_turn", "allow", "refuse"]
@@ -46,6 +46,8 @@ class SourceConfig:
     """Column mapping: field that the format wants -> column in the file."""
     role: dict[str, str] = field(default_factory=dict)
     """Role mapping: role in the file -> system, developer, user, assistant or tool."""
+    tree: dict[str, str] = field(default_factory=dict)
+    """What to take of message trees: rule -> value, such as ``{"threads": "best"}``."""
     parts: Parts = "auto"
     """What to do with a message's content that is a list of parts."""
     limit: int = 0

@@ -14,6 +14,7 @@ examples:
   sftprep dedup chat.jsonl --dry-run
   sftprep dedup a.jsonl b.parquet --out clean.jsonl --threshold 0.8
   sftprep dedup chat.jsonl --field prompt --keep first --out one-per-prompt.jsonl
+  sftprep dedup seeds.jsonl new.jsonl --method rouge-l --field prompt --out novel.jsonl
   sftprep dedup chat.jsonl --exact --out clean.jsonl --json | jq .dropped
 """
 
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=float,
         metavar="SHARE",
-        help="least Jaccard similarity of near-duplicates, 0.1 to 1 (default 0.8)",
+        help="least Jaccard similarity of near-duplicates, 0.1 to 1 (default 0.8); with --method "
+        "rouge-l the F1 that no two kept rows exceed (default 0.7)",
     )
     parser.add_argument(
         "--exact",
@@ -41,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep",
         choices=("longest", "first"),
-        help="which of several stays (default longest, whatever the order of rows)",
+        help="which of several stays (default longest, whatever the order of rows; with --method "
+        "rouge-l the first)",
     )
     parser.add_argument(
         "--common",
@@ -52,8 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=("auto", "exact", "sketch"),
-        help="exact, or MinHash with exact verification (default auto: exact while memory allows)",
+        choices=("auto", "exact", "sketch", "rouge-l"),
+        help="exact, or MinHash with exact verification (default auto: exact while memory allows); "
+        "or Alpaca's rule: ROUGE-L with all rows kept before",
     )
 
 

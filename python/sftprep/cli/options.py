@@ -176,6 +176,14 @@ def add_format_arguments(parser: argparse._ActionsContainer) -> None:
         help="a role of the file and what it means (system, developer, user, assistant, tool); "
         "may be repeated",
     )
+    parser.add_argument(
+        "--tree",
+        metavar="RULE=VALUE",
+        type=pair,
+        action=Collect,
+        help="what to take of message trees: threads=all, answered or best; state=, lang=; "
+        "deleted=, rejected=, synthetic=keep or drop; label.NAME=0.5..; may be repeated",
+    )
 
 
 def add_template_arguments(parser: argparse._ActionsContainer) -> None:

@@ -254,6 +254,12 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
             f"{counted(report.expanded_samples, 'sample')}, one per turn, each as inference has it "
             "(--history, --boundary)"
         )
+    if report.tree_messages:
+        counts = dict(report.tree_messages)
+        used, others = counts.pop("used", 0), sum(counts.values())
+        why = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+        left = f", {others:,} left out ({why})" if others else ""
+        lines.append(f"messages of trees: {used:,} in threads{left} (--tree)")
     if report.window_rows:
         repeated = counted(report.repeated_tokens, "token")
         lines.append(

@@ -21,18 +21,18 @@ from sftprep.quality.options import Field, Inputs, PathLike, RowOptions, paths, 
 from sftprep.quality.report import StageReport, summary
 
 Keep = Literal["longest", "first"]
-Method = Literal["auto", "exact", "sketch"]
+Method = Literal["auto", "exact", "sketch", "rouge-l"]
 
-__all__ = ["Field", "Keep", "Method", "StageReport", "decontaminate", "dedup", "summary"]
+__all__ = ["Field", "Keep", "Method", "StageReport", "decontaminate", "dedup", "summary", "trees"]
 
 
 def dedup(
     inputs: Inputs,
     *,
     out: PathLike | None = None,
-    threshold: float = 0.8,
+    threshold: float | None = None,
     field: Field = "all",
-    keep: Keep = "longest",
+    keep: Keep | None = None,
     exact_only: bool = False,
     common: int = 50,
     method: Method = "auto",
@@ -45,16 +45,21 @@ def dedup(
     it reaches ``threshold`` with a row that stays. Where most of what two rows share is in more
     than ``common`` rows (a template), the rest of them has to reach it as well.
 
+    With ``method="rouge-l"`` rows are taken in their order, and one stays iff its F1 of ROUGE-L
+    with every row that stayed before is at most ``threshold``: the rule of Alpaca's instructions.
+
     Args:
         inputs: One path or several; a mapping names them. Standard input cannot be read twice.
         out: File for the rows that stay, ``.jsonl``; the ledger goes beside it.
-        threshold: Least similarity of near-duplicates, 0.1 to 1.
+        threshold: Least similarity of near-duplicates, 0.1 to 1 (0.8 unless given); for ROUGE-L the
+            F1 that no two kept rows exceed (0.7 unless given).
         field: What is compared: the whole row, its prompt, or its answer.
-        keep: The longest row (the result does not depend on the order of rows), or the first.
+        keep: The longest row (the result does not depend on the order of rows) unless given, or the
+            first; by ROUGE-L always the first.
         exact_only: Only rows that are equal but for case, white space and quotes.
         common: N-grams of more than so many distinct rows count as template; 0: none does.
         method: ``exact`` finds all; ``sketch`` uses MinHash with exact verification, 200 bytes per
-            row; ``auto`` is exact up to 256 million n-grams.
+            row; ``auto`` is exact up to 256 million n-grams; ``rouge-l`` is another comparison.
         dry_run: Decide and report, write nothing.
         **options: How rows are read, and ``overwrite``.
 
@@ -123,6 +128,42 @@ def decontaminate(
     config |= {"against_format": against_format, "against_map": dict(against_map or {})}
     config |= {"containment": containment, "ngram": ngram, "common": common, "field": field}
     return StageReport.from_json(_core.decontaminate(json.dumps(config)))
+
+
+def trees(
+    inputs: Inputs,
+    *,
+    out: PathLike | None = None,
+    hold: int = 256 << 20,
+    dry_run: bool = False,
+    **options: Unpack[RowOptions],
+) -> StageReport:
+    """Puts messages of an Open-Assistant export that has one per row together to trees.
+
+    A tree is a row of the format ``oasst``. A message whose parent is not there has no place in a
+    tree; it is rejected with the reason.
+
+    Args:
+        inputs: One path or several; rows with ``message_id``, ``parent_id``, ``text`` and ``role``,
+            and ``message_tree_id`` unless every parent comes before its replies.
+        out: File for the trees, ``.jsonl``; the ledger, with a line per message, goes beside it.
+        hold: Bytes of messages held at most. Beyond, the tree that was added to the longest ago is
+            written.
+        dry_run: Count and report, write nothing.
+        **options: How rows are read, and ``overwrite``.
+
+    Returns:
+        Messages that are part of a tree, and those that are not and why.
+
+    Raises:
+        ConfigError: if an option is wrong.
+        SourceError: if an input is missing, unreadable or damaged.
+        FormatError: if a message comes after its tree was written.
+        OutputError: if the output exists or cannot be written.
+        RejectBudgetExceeded: if too many messages are part of no tree.
+    """
+    config = _config(inputs, out, dry_run, options) | {"hold": hold}
+    return StageReport.from_json(_core.trees(json.dumps(config)))
 
 
 def _config(

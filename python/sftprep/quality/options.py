@@ -12,7 +12,7 @@ PathLike = str | os.PathLike[str]
 Field = Literal["all", "prompt", "answer"]
 Inputs = PathLike | Iterable[PathLike] | Mapping[str, PathLike]
 
-_SOURCE = ("format", "map", "role", "limit", "max_reject_rate")
+_SOURCE = ("format", "map", "role", "tree", "limit", "max_reject_rate")
 
 
 class RowOptions(TypedDict, total=False):
@@ -21,6 +21,7 @@ class RowOptions(TypedDict, total=False):
     format: Format
     map: dict[str, str]
     role: dict[str, str]
+    tree: dict[str, str]
     limit: int
     max_reject_rate: float
     threads: int

@@ -37,6 +37,8 @@ pub struct SourceConfig {
     pub map: BTreeMap<String, String>,
     /// Role mapping: role in the file -> system, developer, user, assistant or tool.
     pub role: BTreeMap<String, String>,
+    /// What to take of message trees: rule -> value.
+    pub tree: BTreeMap<String, String>,
     /// What to do with a message's content that is a list of parts.
     pub parts: PartsPolicy,
     /// Stop after that many rows (0: all).
@@ -54,6 +56,7 @@ impl Default for SourceConfig {
             format: FormatChoice::Auto,
             map: BTreeMap::new(),
             role: BTreeMap::new(),
+            tree: BTreeMap::new(),
             parts: PartsPolicy::Auto,
             limit: 0,
             max_reject_rate: 0.05,
@@ -81,6 +84,8 @@ pub enum FormatChoice {
     Text,
     /// `input_ids` with `labels` or a mask.
     Pretokenized,
+    /// Open-Assistant's message trees: `prompt` with nested `replies`.
+    Oasst,
 }
 
 /// What to do with a message's content that is a list of typed parts.

@@ -88,6 +88,9 @@ impl Encoder {
             let mut samples = self.prepare(&row)?;
             match (samples.len(), samples.pop()) {
                 (1, Some(sample)) => Ok(sample),
+                (_, Some(sample)) if sample.thread > 0 => {
+                    Err(row.place(several_threads(sample.thread as usize + 1)))
+                }
                 (several, _) => Err(row.place(several_samples(several))),
             }
         })?;
@@ -117,6 +120,10 @@ impl Encoder {
             let sample = self.sample(&row).map_err(|error| row.place(error))?;
             let text = match &sample {
                 Sample::Conversation(it) => self.conversation(it, add_generation_prompt),
+                Sample::Threads(it) => match it.conversations.as_slice() {
+                    [one] => self.conversation(one, add_generation_prompt),
+                    several => Err(several_threads(several.len())),
+                },
                 Sample::Completion { prompt, .. } if add_generation_prompt => {
                     Ok(prompt.to_string())
                 }
@@ -246,6 +253,12 @@ fn several_samples(several: usize) -> Error {
     );
     Error::new(Code::LabelSeveral, what)
         .hint("call encode_samples, which gives all of them, or choose history='allow'")
+}
+
+fn several_threads(several: usize) -> Error {
+    let what = format!("the tree has {several} threads");
+    Error::new(Code::LabelSeveral, what)
+        .hint("call encode_samples, which gives all of them, or choose tree={'threads': 'best'}")
 }
 
 fn of_failure(failure: Failure) -> Error {

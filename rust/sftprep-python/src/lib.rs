@@ -52,7 +52,7 @@ mod _core {
     #[pymodule_export]
     use crate::quality::{
         check, clean, combine_ledgers, compare_ledgers, decontaminate, dedup, divide_output,
-        garbled_texts, ledger_row, similar_groups,
+        garbled_texts, ledger_row, similar_groups, trees,
     };
 
     #[pymodule_export]

@@ -3,9 +3,9 @@
 use pyo3::prelude::*;
 use sftprep_core::quality::{
     CheckConfig, CleanConfig, CompareConfig, DecontaminateConfig, DedupConfig, GroupsConfig,
-    TrailConfig, Wanted, check as check_rows, clean as clean_rows, compare,
+    TrailConfig, TreesConfig, Wanted, check as check_rows, clean as clean_rows, compare,
     decontaminate as decontaminate_rows, dedup as dedup_rows, divide, garbled_texts as garbled,
-    groups, ledger_row as row_of_ledger, trail,
+    groups, ledger_row as row_of_ledger, trail, trees as put_together,
 };
 
 use std::path::PathBuf;
@@ -75,6 +75,14 @@ pub(crate) fn divide_output(
 pub(crate) fn compare_ledgers(py: Python<'_>, config: &str) -> PyResult<String> {
     interruptible(py, |_| {
         to_json(&compare(&CompareConfig::from_json(config)?)?)
+    })
+}
+
+/// Puts messages together to trees; returns the report as JSON.
+#[pyfunction]
+pub(crate) fn trees(py: Python<'_>, config: &str) -> PyResult<String> {
+    interruptible(py, |check| {
+        to_json(&put_together(&TreesConfig::from_json(config)?, check)?)
     })
 }
 

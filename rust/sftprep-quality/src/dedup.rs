@@ -55,6 +55,8 @@ pub enum Likeness {
     Normalised,
     /// Similar by the sets of word n-grams.
     Near,
+    /// Similar by the longest common subsequence of words.
+    Sequence,
 }
 
 /// What becomes of a document.
@@ -68,7 +70,7 @@ pub enum Fate {
         partner: u32,
         /// How alike they are.
         likeness: Likeness,
-        /// Jaccard similarity of the two; 1 if they are equal.
+        /// Jaccard similarity of the two, or F1 of ROUGE-L; 1 if they are equal.
         score: f64,
     },
 }

@@ -247,14 +247,18 @@ impl Judge<'_> {
         let window = window.filter(|window| !window.messages.is_empty());
         let in_window;
         let (conversation, message) = match sample {
-            Sample::Conversation(conversation) => match window {
-                None => (conversation, message),
-                // What a window is trained on is what inference has after the window's own prompt.
-                Some(window) => {
-                    in_window = window.of(conversation);
-                    (&in_window, window.inside(message))
+            Sample::Conversation(_) | Sample::Threads(_) => {
+                let conversation = sample.conversation(prepared.thread)?;
+                match window {
+                    None => (conversation, message),
+                    // What a window is trained on is what inference has after the window's own
+                    // prompt.
+                    Some(window) => {
+                        in_window = window.of(conversation);
+                        (&in_window, window.inside(message))
+                    }
                 }
-            },
+            }
             Sample::Completion { prompt, .. } => {
                 return match self.worker.raw_prompt(prompt) {
                     Ok(ids) if ids == before => None,

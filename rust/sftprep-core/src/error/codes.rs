@@ -128,6 +128,22 @@ codes! {
         "A pretokenized row has ids outside the vocabulary, or labels that do not fit.",
         "{\"input_ids\": [1, 2], \"labels\": [1]}",
         "Give one label (or mask value) per id, and ids of this tokenizer." }
+    FormatNoThread = "format.no_thread" {
+        "The rules on message trees leave nothing of the tree.",
+        "a tree whose prompt was deleted, or is in another language than --tree lang=en",
+        "Nothing if the rules are meant; they are given with --tree." }
+    FormatFlat = "format.flat" {
+        "The rows are single messages of trees, one per row; what belongs together is not known yet.",
+        "an export of Open Assistant with message_id and parent_id in every row",
+        "Put them together: sftprep trees messages.jsonl --out trees.jsonl" }
+    FormatOrphan = "format.orphan" {
+        "A message has no place in its tree: its parent is not there, or it is there already.",
+        "a message whose parent_id is in no row, under `sftprep trees`",
+        "Give all files of the export at once; what is left has lost its beginning." }
+    FormatScattered = "format.scattered" {
+        "Messages of one tree lie too far apart to be held until all are there.",
+        "an export in order of date, larger than --hold",
+        "Raise --hold, or sort the rows by message_tree_id." }
     TemplateMissing = "template.missing" {
         "The tokenizer has no chat template, and none was given.",
         "sftprep pack data.jsonl --tokenizer gpt2/ --out packs/",
@@ -239,6 +255,10 @@ codes! {
     QualityNear = "quality.near" {
         "Another row shares most of its word 3-grams (Jaccard similarity at the threshold or above).",
         "two rows that differ in a word, under `sftprep dedup`",
+        "Raise --threshold if rows go that should stay; the ledger has partner and score." }
+    QualityRougeL = "quality.rouge_l" {
+        "Another row has most words in the same order (F1 of ROUGE-L above the threshold).",
+        "two instructions that differ in a word, under `sftprep dedup --method rouge-l`",
         "Raise --threshold if rows go that should stay; the ledger has partner and score." }
     QualityLeak = "quality.leak" {
         "The row contains an item of a test set (containment of its word n-grams).",

@@ -373,7 +373,8 @@ fn from_source(
         straddles: found.flag(FLAG_STRADDLES),
         repeated: found.flag(FLAG_REPEATED),
         first: explanation.position as usize == found.start,
-        excluded: message.and_then(|message| why::excluded(&source.sample, message)),
+        excluded: message
+            .and_then(|message| why::excluded(&source.sample, prepared.thread, message)),
     };
     explanation.why = facts.why(&replay.recipe.config.label);
     let window = prepared.window.as_deref();
@@ -392,7 +393,7 @@ fn from_source(
         found.map(|(_, method)| *method)
     };
     explanation.source = Some(Origins {
-        role: message.and_then(|message| why::role(&source.sample, message)),
+        role: message.and_then(|message| why::role(&source.sample, prepared.thread, message)),
         method: message.and_then(method),
         bytes,
         parts: origin::parts(

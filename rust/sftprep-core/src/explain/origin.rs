@@ -45,17 +45,18 @@ pub(super) fn parts(
         row: &source.row,
         config,
     };
-    match (&source.sample, prepared.trace.as_deref()) {
-        (Sample::Conversation(conversation), Some(trace)) => {
-            let text = prepared.text.as_bytes();
-            finder.of_conversation(conversation, text, trace, bytes)
-        }
-        (Sample::Completion { prompt, completion }, _) => {
+    let trace = prepared.trace.as_deref();
+    if let Some((conversation, trace)) = source.sample.conversation(prepared.thread).zip(trace) {
+        let text = prepared.text.as_bytes();
+        return finder.of_conversation(conversation, text, trace, bytes);
+    }
+    match &source.sample {
+        Sample::Completion { prompt, completion } => {
             let fields = [("prompt", &**prompt), ("completion", &**completion)];
             finder.of_texts(&fields, prepared, bytes)
         }
-        (Sample::Text(text), _) => finder.of_texts(&[("text", &**text)], prepared, bytes),
-        (Sample::Tokens { .. } | Sample::Conversation(_), _) => {
+        Sample::Text(text) => finder.of_texts(&[("text", &**text)], prepared, bytes),
+        Sample::Tokens { .. } | Sample::Conversation(_) | Sample::Threads(_) => {
             let column = finder.column("input_ids");
             vec![Part {
                 origin: "tokens",

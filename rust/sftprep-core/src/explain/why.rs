@@ -74,19 +74,15 @@ impl Facts {
 }
 
 /// What a row says against training a message.
-pub(super) fn excluded(sample: &Sample, message: u32) -> Option<&'static str> {
-    let Sample::Conversation(conversation) = sample else {
-        return None;
-    };
+pub(super) fn excluded(sample: &Sample, thread: u32, message: u32) -> Option<&'static str> {
+    let conversation = sample.conversation(thread)?;
     let says = conversation.train.get(message as usize).copied().flatten();
     (says == Some(false)).then_some("the row says of this message that it is not trained")
 }
 
 /// The role of a message.
-pub(super) fn role(sample: &Sample, message: u32) -> Option<String> {
-    let Sample::Conversation(conversation) = sample else {
-        return None;
-    };
+pub(super) fn role(sample: &Sample, thread: u32, message: u32) -> Option<String> {
+    let conversation = sample.conversation(thread)?;
     let message = conversation.messages.get(message as usize)?;
     let role = message.as_map()?.get("role").and_then(Data::as_str)?;
     Some(role.to_owned())

@@ -7,6 +7,7 @@ use sftprep_template::{Data, Map};
 
 use super::Format;
 use super::row::{look_up, shown};
+use super::tree;
 use crate::error::{Code, Error, Result};
 
 /// Columns by which people call a question, in the order in which they are proposed.
@@ -49,6 +50,10 @@ pub struct Detected {
 /// and what would help.
 pub fn detect(rows: &[Data], map: &BTreeMap<String, String>) -> Result<Detected> {
     let columns = Columns { map };
+    let messages = count(rows, tree::is_flat_message);
+    if messages > 0 && messages * 2 >= rows.len() && !map.contains_key("text") {
+        return Err(flat(rows, messages));
+    }
     let mut counts: Vec<(Format, usize)> = Format::ALL
         .into_iter()
         .filter(|format| *format != Format::Text)
@@ -110,6 +115,7 @@ impl Columns<'_> {
                     || (is_turns("prompt", &["role"]) && is_turns("completion", &["role"]))
             }
             Format::Text => is_text("text"),
+            Format::Oasst => tree::is_tree(row),
             Format::Pretokenized => {
                 let ids = self.get(row, "input_ids").and_then(Data::as_list);
                 ids.is_some_and(|ids| matches!(ids.first(), None | Some(Data::Int(_))))
@@ -164,6 +170,7 @@ impl Columns<'_> {
             ),
             Format::PromptCompletion => self.texts(&["prompt", "completion"]),
             Format::Text => self.texts(&["text"]),
+            Format::Oasst => "column `prompt`: a message with replies".to_owned(),
             Format::Pretokenized => {
                 format!("column `{}`: list of integers", self.name("input_ids"))
             }
@@ -183,6 +190,15 @@ impl Columns<'_> {
         };
         format!("{noun} {}: {kind}", names.join(" and "))
     }
+}
+
+fn flat(rows: &[Data], messages: usize) -> Error {
+    let message = format!(
+        "{messages} of {} rows are single messages (message_id, parent_id, role, text), not trees",
+        rows.len()
+    );
+    Error::new(Code::FormatFlat, message)
+        .hint("put them together first: sftprep trees FILE --out trees.jsonl")
 }
 
 fn unknown(rows: &[Data], counts: &[(Format, usize)]) -> Error {

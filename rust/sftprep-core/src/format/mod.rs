@@ -34,9 +34,12 @@ mod pretokenized;
 mod row;
 mod sharegpt;
 mod tools;
+mod tree;
 
 pub use detect::{Detected, detect};
 use row::Row;
+use tree::TreeRules;
+pub use tree::USED;
 
 /// Roles of the normal form.
 pub const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
@@ -82,17 +85,20 @@ pub enum Format {
     Text,
     /// `input_ids` with `labels` or a mask.
     Pretokenized,
+    /// Message trees: `prompt` with nested `replies`.
+    Oasst,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Messages,
         Self::Sharegpt,
         Self::Alpaca,
         Self::PromptCompletion,
         Self::Text,
         Self::Pretokenized,
+        Self::Oasst,
     ];
 
     /// The format that was chosen; `None` if it is to be detected.
@@ -105,6 +111,7 @@ impl Format {
             FormatChoice::PromptCompletion => Self::PromptCompletion,
             FormatChoice::Text => Self::Text,
             FormatChoice::Pretokenized => Self::Pretokenized,
+            FormatChoice::Oasst => Self::Oasst,
         })
     }
 
@@ -117,6 +124,7 @@ impl Format {
             Self::PromptCompletion => "prompt_completion",
             Self::Text => "text",
             Self::Pretokenized => "pretokenized",
+            Self::Oasst => "oasst",
         }
     }
 }
@@ -147,6 +155,8 @@ pub struct FormatOptions {
     pub map: BTreeMap<String, String>,
     /// Role mapping: role in the file -> one of [`ROLES`].
     pub roles: BTreeMap<String, String>,
+    /// What to take of message trees: rule -> value.
+    pub tree: BTreeMap<String, String>,
     /// Hand lists of content parts to the template as they are, instead of joining their text.
     pub parts_raw: bool,
     /// How `input` of an alpaca row reaches the template.
@@ -160,6 +170,7 @@ impl FormatOptions {
             format,
             map: BTreeMap::new(),
             roles: BTreeMap::new(),
+            tree: BTreeMap::new(),
             parts_raw: false,
             alpaca_input: AlpacaInput::Join,
         }
@@ -170,13 +181,15 @@ impl FormatOptions {
 #[derive(Debug, Clone)]
 pub struct Parser {
     options: FormatOptions,
+    tree: TreeRules,
 }
 
 impl Parser {
     /// A parser of rows.
     ///
     /// # Errors
-    /// [`Code::ConfigValue`] if a mapping names something that no format wants.
+    /// [`Code::ConfigValue`] if a mapping names something that no format wants, or there is no such
+    /// rule on trees.
     pub fn new(options: FormatOptions) -> Result<Self> {
         for wanted in options.map.keys() {
             if !MAPPABLE.contains(&wanted.as_str()) {
@@ -196,7 +209,8 @@ impl Parser {
                 .at_field("source.role")
                 .hint(format!("map to one of {}", ROLES.join(", "))));
         }
-        Ok(Self { options })
+        let tree = TreeRules::of(&options.tree)?;
+        Ok(Self { options, tree })
     }
 
     /// The options it was made with.
@@ -221,6 +235,7 @@ impl Parser {
             Format::PromptCompletion => completion::parse(&mut row),
             Format::Text => completion::parse_text(&mut row),
             Format::Pretokenized => pretokenized::parse(&mut row),
+            Format::Oasst => tree::parse(&mut row, &self.tree),
         }
     }
 }

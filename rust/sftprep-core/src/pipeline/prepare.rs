@@ -1,9 +1,10 @@
 //! One row to labelled examples: render, prove the spans, tokenize, label.
 //!
 //! A row is one example, unless the template leaves out the reasoning of turns that others follow
-//! ([`History::PerTurn`]): then it is one per trained turn.
+//! ([`History::PerTurn`]): then it is one per trained turn; and a message tree is one per thread.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sftprep_template::{
@@ -20,7 +21,7 @@ use crate::config::{AppendEos, Boundary, History, SpecialText};
 use crate::error::{Code, Error, Reject};
 use crate::json::JsonNotes;
 use crate::label::{ByteSpan, label_tokens, method_name, raw_tokens};
-use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, TokenTargets};
+use crate::types::{Conversation, Example, NO_MESSAGE, Sample, SpanKind, Threads, TokenTargets};
 
 /// A row, prepared, or one of the samples that it became.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,10 @@ pub struct Prepared {
     pub dropped: Vec<String>,
     /// Trained turns that the template ends without a stop token.
     pub without_stop: u32,
+    /// Which of the row's conversations it is of: 0 unless the row is a tree.
+    pub thread: u32,
+    /// What became of the messages of a tree, with the first of its samples.
+    pub tree: Option<Box<BTreeMap<&'static str, u64>>>,
     /// The message that this sample ends with and trains, if the row became one per turn.
     pub turn: Option<u32>,
     /// Which part of its sample it is, if that was longer than a sequence.
@@ -168,11 +173,27 @@ impl<'r> Worker<'r> {
     pub fn prepare(&mut self, sample: &Sample) -> Result<Vec<Prepared>, Failure> {
         let one = match sample {
             Sample::Conversation(conversation) => return self.conversation(conversation),
+            Sample::Threads(threads) => return self.threads(threads),
             Sample::Completion { prompt, completion } => self.completion(prompt, completion)?,
             Sample::Text(text) => self.text(text)?,
             Sample::Tokens { input_ids, targets } => self.tokens(input_ids, targets)?,
         };
         Ok(vec![one])
+    }
+
+    fn threads(&mut self, threads: &Threads) -> Result<Vec<Prepared>, Failure> {
+        let mut all = Vec::with_capacity(threads.conversations.len());
+        for (number, thread) in (0..).zip(&threads.conversations) {
+            let mut samples = self.conversation(thread)?;
+            for sample in &mut samples {
+                sample.thread = number;
+            }
+            all.extend(samples);
+        }
+        if let Some(first) = all.first_mut() {
+            first.tree = Some(Box::new(threads.messages.clone()));
+        }
+        Ok(all)
     }
 
     fn conversation(&mut self, conversation: &Conversation) -> Result<Vec<Prepared>, Failure> {

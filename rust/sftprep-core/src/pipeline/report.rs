@@ -109,6 +109,8 @@ pub struct PackReport {
     pub expanded_rows: u64,
     /// Samples that they became.
     pub expanded_samples: u64,
+    /// What became of the messages of trees of which a thread was packed: `used`, or why not.
+    pub tree_messages: BTreeMap<String, u64>,
     /// Rows with a sample longer than a sequence, of which windows were made.
     pub window_rows: u64,
     /// Those windows.
@@ -161,6 +163,7 @@ impl PackReport {
             straddling_tokens,
             expanded_rows,
             expanded_samples,
+            tree_messages,
             window_rows,
             windows,
             repeated_tokens,
@@ -213,6 +216,7 @@ impl PackReport {
             straddling_tokens,
             expanded_rows,
             expanded_samples,
+            tree_messages,
             window_rows,
             windows,
             repeated_tokens,
@@ -271,7 +275,7 @@ fn warnings(recipe: &Recipe, mapped: &MappedRows) -> Vec<String> {
     let conversations = mapped.plan.formats.iter().any(|(format, _)| {
         matches!(
             format.as_str(),
-            "messages" | "sharegpt" | "alpaca" | "prompt_completion"
+            "messages" | "sharegpt" | "alpaca" | "prompt_completion" | "oasst"
         )
     });
     if mapped.segment.is_empty() {

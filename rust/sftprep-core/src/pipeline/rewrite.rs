@@ -224,6 +224,7 @@ fn as_before(mut report: PackReport, before: &PackReport) -> PackReport {
     report.boundary_rows = before.boundary_rows;
     report.boundary_turns = before.boundary_turns;
     report.boundary_list.clone_from(&before.boundary_list);
+    report.tree_messages.clone_from(&before.tree_messages);
     report.expanded_rows = before.expanded_rows;
     report.expanded_samples = before.expanded_samples;
     if before.windows > 0 {

@@ -38,6 +38,7 @@ pub fn row_parser(recipe: &Recipe, format: Format) -> Result<Parser> {
     Parser::new(FormatOptions {
         map: source.map.clone(),
         roles: source.role.clone(),
+        tree: source.tree.clone(),
         parts_raw: recipe.parts_raw(),
         alpaca_input: if alpaca {
             AlpacaInput::Field
@@ -63,6 +64,9 @@ pub(crate) struct Counts {
     pub expanded_rows: u64,
     /// Samples that they became.
     pub expanded_samples: u64,
+    /// What became of the messages of trees.
+    #[serde(default)]
+    pub tree_messages: BTreeMap<String, u64>,
     /// Rows with a sample that became windows.
     pub window_rows: u64,
     /// Those windows.
@@ -125,6 +129,7 @@ impl Counts {
         for (mine, theirs) in [
             (&mut self.dropped_fields, &other.dropped_fields),
             (&mut self.turns_by_method, &other.turns_by_method),
+            (&mut self.tree_messages, &other.tree_messages),
         ] {
             for (name, turns) in theirs {
                 *mine.entry(name.clone()).or_default() += turns;
@@ -149,8 +154,12 @@ impl Counts {
             }
         }
         self.control_text_rows += u64::from(samples.iter().any(|it| it.control_text));
+        for (fate, messages) in samples.iter().filter_map(|it| it.tree.as_deref()).flatten() {
+            *self.tree_messages.entry((*fate).to_owned()).or_default() += messages;
+        }
         if samples.iter().any(|it| it.turn.is_some()) {
-            let mut turns: Vec<Option<u32>> = samples.iter().map(|it| it.turn).collect();
+            let turn = |it: &Prepared| (it.thread, it.turn);
+            let mut turns: Vec<(u32, Option<u32>)> = samples.iter().map(turn).collect();
             turns.dedup();
             self.expanded_rows += 1;
             self.expanded_samples += turns.len() as u64;
@@ -358,6 +367,11 @@ impl<'a> RowSink<'a> {
         let text = excerpt.as_deref().unwrap_or_default();
         self.control.rows.fetch_add(1, Relaxed);
         let (encoded, outcome) = match result {
+            // nothing is wrong with such a row: rules of the run leave it out
+            Err(reject) if reject.code == Code::FormatNoThread => {
+                self.control.dropped.fetch_add(1, Relaxed);
+                (0, LoggedOutcome::Dropped(reject))
+            }
             Err(reject) => {
                 self.control.rejected.fetch_add(1, Relaxed);
                 (0, LoggedOutcome::Rejected(reject))

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use sftprep_quality::{
-    DedupRules, Document, Fate, Keep, Likeness, Shingler, SketchedDedup, dedup as decide,
+    DedupRules, Document, Fate, Keep, Likeness, Novelty, Shingler, SketchedDedup, dedup as decide,
+    rouge_words,
 };
 
 use super::report::StageReport;
@@ -32,7 +33,16 @@ pub enum Method {
     Exact,
     /// MinHash signatures, every candidate verified exactly; inputs are read three times.
     Sketch,
+    /// Not by sets of n-grams but by ROUGE-L, exactly: the rule by which Alpaca's instructions were
+    /// kept or left out.
+    #[serde(rename = "rouge-l")]
+    RougeL,
 }
+
+/// Least Jaccard similarity of near-duplicates unless another is given.
+const NEAR: f64 = 0.8;
+/// Highest ROUGE-L F1 of rows that both stay, unless another is given.
+const NOVEL: f64 = 0.7;
 
 /// Which of several duplicates is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,14 +63,15 @@ pub struct DedupConfig {
     pub source: SourceConfig,
     /// File for the kept rows, `.jsonl`; may be missing in a dry run.
     pub out: Option<PathBuf>,
-    /// Least Jaccard similarity of near-duplicates, 0.1 to 1, over word 3-grams.
-    pub threshold: f64,
+    /// Least Jaccard similarity of near-duplicates over word 3-grams, 0.1 to 1 (0.8 if not given);
+    /// with [`Method::RougeL`] the F1 that no two kept rows exceed, 0 to 1 (0.7 if not given).
+    pub threshold: Option<f64>,
     /// Equal rows only, no near-duplicates.
     pub exact_only: bool,
     /// What is compared.
     pub field: Field,
-    /// Which row is kept.
-    pub keep: KeepChoice,
+    /// Which row is kept; by ROUGE-L it is the first, else the longest if nothing is said.
+    pub keep: Option<KeepChoice>,
     /// N-grams of more than so many distinct rows count as template; 0: none does.
     pub common: u32,
     /// How near-duplicates are searched.
@@ -78,10 +89,10 @@ impl Default for DedupConfig {
         Self {
             source: SourceConfig::default(),
             out: None,
-            threshold: 0.8,
+            threshold: None,
             exact_only: false,
             field: Field::All,
-            keep: KeepChoice::Longest,
+            keep: None,
             common: 50,
             method: Method::Auto,
             threads: 0,
@@ -99,21 +110,43 @@ impl DedupConfig {
     pub fn from_json(json: &str) -> Result<Self> {
         let config: Self = serde_json::from_str(json)
             .map_err(|error| Error::new(Code::ConfigUnknown, error.to_string()))?;
-        if !(0.1..=1.0).contains(&config.threshold) {
-            let message = format!("threshold is {}, it must be 0.1 to 1", config.threshold);
+        let by_sequence = config.method == Method::RougeL;
+        let least = if by_sequence { 0.0 } else { 0.1 };
+        let threshold = config.threshold();
+        if !(least..=1.0).contains(&threshold) {
+            let message = format!("threshold is {threshold}, it must be {least} to 1");
             return Err(Error::new(Code::ConfigValue, message)
                 .at_field("threshold")
-                .hint("0.8 finds rows that differ in a few words"));
+                .hint("0.8 finds rows that differ in a few words; ROUGE-L is mostly used at 0.7"));
+        }
+        if by_sequence && config.keep == Some(KeepChoice::Longest) {
+            let message = "by ROUGE-L rows are taken in their order, and the first is kept";
+            return Err(Error::new(Code::ConfigValue, message)
+                .at_field("keep")
+                .hint("leave out --keep, or sort the rows first"));
+        }
+        if by_sequence && config.exact_only {
+            let message = "only equal rows are wanted, which needs no ROUGE-L";
+            return Err(Error::new(Code::ConfigValue, message)
+                .at_field("exact_only")
+                .hint("leave out --exact or --method rouge-l"));
         }
         Ok(config)
     }
 
+    fn threshold(&self) -> f64 {
+        self.threshold.unwrap_or(match self.method {
+            Method::RougeL => NOVEL,
+            _ => NEAR,
+        })
+    }
+
     pub(super) fn rules(&self) -> DedupRules {
         DedupRules {
-            near: (!self.exact_only).then_some(self.threshold),
+            near: (!self.exact_only).then(|| self.threshold()),
             keep: match self.keep {
-                KeepChoice::Longest => Keep::Longest,
-                KeepChoice::First => Keep::First,
+                Some(KeepChoice::First) => Keep::First,
+                Some(KeepChoice::Longest) | None => Keep::Longest,
             },
             common: self.common,
         }
@@ -134,36 +167,15 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
         config.overwrite,
         &inputs,
     )?;
-    let rules = config.rules();
-    let mut store = Store::new(config);
-    let mut rows: Vec<Row> = Vec::new();
-    let mut names: Vec<u32> = Vec::new();
-    inputs.samples(
-        check,
-        |scratch: &mut Scratch, sample| scratch.document(sample, config.field),
-        |place, document| {
-            let verdict = match document {
-                Ok(document) => {
-                    store.push(document);
-                    store.shrink(rules);
-                    names.push(rows.len() as u32);
-                    Verdict::Kept
-                }
-                Err(reject) => Verdict::of_reject(reject),
-            };
-            rows.push(Row::new(place, verdict));
-            if rows.len() > u32::MAX as usize - 2 {
-                return Err(
-                    Error::new(Code::ConfigValue, "more than 4,294,967,293 rows")
-                        .hint("deduplicate them in parts"),
-                );
-            }
-            Ok(())
-        },
-    )?;
-    check_rows(&rows, config.source.max_reject_rate)?;
-    check()?;
-    let (fates, method) = store.decide(&mut inputs, config, check)?;
+    let Compared {
+        mut rows,
+        names,
+        fates,
+        method,
+    } = match config.method {
+        Method::RougeL => by_sequence(&mut inputs, config, check)?,
+        _ => by_ngrams(&mut inputs, config, check)?,
+    };
     for (&name, fate) in names.iter().zip(&fates) {
         if let Fate::Dropped {
             partner,
@@ -206,6 +218,103 @@ pub fn dedup(config: &DedupConfig, check: Check<'_>) -> Result<StageReport> {
     Ok(report)
 }
 
+/// Rows, those of them that were compared, and what becomes of these.
+struct Compared {
+    rows: Vec<Row>,
+    /// Index among the rows, for each fate.
+    names: Vec<u32>,
+    fates: Vec<Fate>,
+    method: &'static str,
+}
+
+fn by_ngrams(inputs: &mut Inputs, config: &DedupConfig, check: Check<'_>) -> Result<Compared> {
+    let rules = config.rules();
+    let mut store = Store::new(config);
+    let (rows, names) = read(
+        inputs,
+        config,
+        check,
+        |scratch, text| scratch.shingler.document(text),
+        |document| {
+            store.push(document);
+            store.shrink(rules);
+        },
+    )?;
+    let (fates, method) = store.decide(inputs, config, check)?;
+    Ok(Compared {
+        rows,
+        names,
+        fates,
+        method,
+    })
+}
+
+fn by_sequence(inputs: &mut Inputs, config: &DedupConfig, check: Check<'_>) -> Result<Compared> {
+    let mut novelty = Novelty::default();
+    let words = |_: &mut Scratch, text: &str| {
+        let mut words = Vec::new();
+        rouge_words(text, &mut words);
+        words
+    };
+    let (rows, names) = read(inputs, config, check, words, |words: Vec<u64>| {
+        novelty.push(&words);
+    })?;
+    let fates = novelty.decide(config.threshold(), check)?;
+    Ok(Compared {
+        rows,
+        names,
+        fates,
+        method: "rouge-l",
+    })
+}
+
+/// Reads all rows: `make` makes of a row's text what is compared, `take` takes it, in order.
+/// Returns the rows, and which of them were taken.
+fn read<T: Send>(
+    inputs: &mut Inputs,
+    config: &DedupConfig,
+    check: Check<'_>,
+    make: impl Fn(&mut Scratch, &str) -> T + Sync,
+    mut take: impl FnMut(T),
+) -> Result<(Vec<Row>, Vec<u32>)> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut names: Vec<u32> = Vec::new();
+    inputs.samples(
+        check,
+        |scratch: &mut Scratch, sample| {
+            let mut text = std::mem::take(&mut scratch.text);
+            let made = sample.map(|sample| {
+                text.clear();
+                text_of(&sample, config.field, &mut text);
+                make(scratch, &text)
+            });
+            scratch.text = text;
+            made
+        },
+        |place, made| {
+            let verdict = match made {
+                Ok(made) => {
+                    take(made);
+                    names.push(rows.len() as u32);
+                    Verdict::Kept
+                }
+                Err(reject) => Verdict::of_reject(reject),
+            };
+            rows.push(Row::new(place, verdict));
+            if rows.len() > u32::MAX as usize - 2 {
+                return Err(
+                    Error::new(Code::ConfigValue, "more than 4,294,967,293 rows")
+                        .hint("deduplicate them in parts"),
+                );
+            }
+            Ok(())
+        },
+    )?;
+    check_rows(&rows, config.source.max_reject_rate)?;
+    check()?;
+    Ok((rows, names))
+}
+
 fn reason(likeness: Likeness, score: f64) -> (Code, String) {
     match likeness {
         Likeness::Identical => (Code::QualityIdentical, "the same text".to_owned()),
@@ -219,6 +328,10 @@ fn reason(likeness: Likeness, score: f64) -> (Code, String) {
                 "{:.1} % of the word 3-grams of both are shared",
                 score * 100.0
             ),
+        ),
+        Likeness::Sequence => (
+            Code::QualityRougeL,
+            format!("ROUGE-L F1 {score:.3}: most words in the same order"),
         ),
     }
 }

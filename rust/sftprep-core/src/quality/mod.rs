@@ -32,6 +32,7 @@ mod stage;
 mod target;
 mod text;
 mod trail;
+mod trees;
 mod verdict;
 mod why;
 mod write;
@@ -51,4 +52,5 @@ pub use stage::{
 };
 pub use text::Field;
 pub use trail::{Step, TrailConfig, TrailReport, trail};
+pub use trees::{TreesConfig, trees};
 pub use why::{Wanted, ledger_row};

@@ -38,7 +38,7 @@ pub struct StageReport {
     pub sources: Vec<SourceReport>,
     /// Dropped rows that are worth a look: the least alike of each reason.
     pub examples: Vec<Example>,
-    /// How duplicates were searched: `exact` or `sketch`.
+    /// How duplicates were searched: `exact`, `sketch` or `rouge-l`.
     pub method: String,
     /// Test items that rows were searched for; none where there are no test sets.
     pub items: Option<u64>,

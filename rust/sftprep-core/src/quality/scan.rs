@@ -253,6 +253,7 @@ impl Inputs {
         let parser = Arc::new(Parser::new(FormatOptions {
             map: self.config.map.clone(),
             roles: self.config.role.clone(),
+            tree: self.config.tree.clone(),
             parts_raw: self.shape.0,
             alpaca_input: self.shape.1,
             ..FormatOptions::new(format)
@@ -295,7 +296,8 @@ pub(super) fn changed_input(path: &std::path::Path) -> Error {
         .hint("let the writer finish, then run again")
 }
 
-fn read(record: Record<'_>, notes: &mut JsonNotes) -> Result<Data, Reject> {
+/// The value of a row.
+pub(super) fn read(record: Record<'_>, notes: &mut JsonNotes) -> Result<Data, Reject> {
     match record {
         Record::Json(bytes) => json::parse(bytes, notes),
         Record::Data(row) => Ok(row.clone()),

@@ -239,6 +239,7 @@ fn worked_out(sample: &Sample, derived: Derived) -> Option<Cell> {
         Derived::Turns => Cell::Number(match sample {
             Sample::Conversation(conversation) => conversation.messages.len() as f64,
             Sample::Completion { .. } => 2.0,
+            Sample::Threads(it) => it.each_message().count() as f64,
             Sample::Text(_) | Sample::Tokens { .. } => 1.0,
         }),
         Derived::Messages => Cell::Text(messages(sample)),

@@ -21,22 +21,20 @@ pub enum Field {
 
 /// Appends the compared text of a sample to `out`, parts on lines of their own.
 ///
-/// Of a message that is its content, its reasoning and its tool calls as JSON. Token ids are
+/// Of a message that is its content, its reasoning and its tool calls as JSON; of a tree every message
+/// that is part of a thread, once. Token ids are
 /// written as numbers, so that they compare like words.
 pub(super) fn text_of(sample: &Sample, field: Field, out: &mut String) {
     let (given, learnt) = (field != Field::Answer, field != Field::Prompt);
     match sample {
         Sample::Conversation(conversation) => {
             for message in &conversation.messages {
-                let Some(message) = message.as_map() else {
-                    continue;
-                };
-                let assistant = message.get("role").and_then(Data::as_str) == Some("assistant");
-                if if assistant { learnt } else { given } {
-                    for part in ["reasoning_content", "content", "tool_calls"] {
-                        append(message.get(part), out);
-                    }
-                }
+                said(message, (given, learnt), out);
+            }
+        }
+        Sample::Threads(threads) => {
+            for message in threads.each_message() {
+                said(message, (given, learnt), out);
             }
         }
         Sample::Completion { prompt, completion } => {
@@ -63,6 +61,18 @@ pub(super) fn text_of(sample: &Sample, field: Field, out: &mut String) {
                     out.push(' ');
                 }
             }
+        }
+    }
+}
+
+fn said(message: &Data, (given, learnt): (bool, bool), out: &mut String) {
+    let Some(message) = message.as_map() else {
+        return;
+    };
+    let assistant = message.get("role").and_then(Data::as_str) == Some("assistant");
+    if if assistant { learnt } else { given } {
+        for part in ["reasoning_content", "content", "tool_calls"] {
+            append(message.get(part), out);
         }
     }
 }

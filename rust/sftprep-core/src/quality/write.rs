@@ -12,6 +12,7 @@ use super::text::{Field, text_of};
 use super::verdict::Row;
 use super::{data_json, ledger};
 use crate::error::Result;
+use crate::source::InputFile;
 use crate::types::Record;
 
 /// Characters of a text that an example shows.
@@ -76,24 +77,41 @@ pub(super) fn finish(
         return Ok(());
     };
     let lines = lines_of(rows, &kept, target.places.len());
+    let files = files.finish(rows, &kept)?;
+    let read = (inputs.files.as_slice(), names.as_slice());
+    put(files, target, read, rows, &lines, arranged, report)
+}
+
+/// Writes the ledgers of finished files and puts all in their places; `lines` are the first lines
+/// that rows take there, `read` the inputs and the names of all that there is.
+///
+/// # Errors
+/// `output.io`.
+pub(super) fn put(
+    files: Vec<NamedTempFile>,
+    target: &Target,
+    (inputs, names): (&[InputFile], &[String]),
+    rows: &[Row],
+    lines: &[Option<u64>],
+    arranged: &Arrangement<'_>,
+    report: &mut StageReport,
+) -> Result<()> {
     let read: Vec<(String, String)> = inputs
-        .files
         .iter()
         .map(|file| (file.name.clone(), file.path.display().to_string()))
         .collect();
-    let files = files.finish(rows, &kept)?;
     let mut books = Vec::with_capacity(files.len());
     for (part, place) in target.places.iter().enumerate() {
         let book = NamedTempFile::new_in(folder(&place.ledger)).map_err(io(&place.ledger))?;
         let head = ledger::Head {
             stage: &report.stage,
-            names: &names,
+            names,
             inputs: &read,
             parts: arranged.parts,
             part,
             options: arranged.options.as_deref(),
         };
-        ledger::write(book.path(), &head, rows, &lines)?;
+        ledger::write(book.path(), &head, rows, lines)?;
         books.push(book);
     }
     for ((book, file), place) in books.into_iter().zip(files).zip(&target.places) {

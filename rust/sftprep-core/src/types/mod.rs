@@ -8,4 +8,4 @@ mod sample;
 pub use example::{Border, Example, IGNORE_INDEX, NO_MESSAGE, SpanKind, TokenSpan, trained_tokens};
 pub use packed::{PackedRows, Piece, RowShape};
 pub use place::{Chunk, Record, RowPlace, Rows, SourceId};
-pub use sample::{Conversation, Sample, TokenTargets};
+pub use sample::{Conversation, Sample, Threads, TokenTargets};

@@ -1,5 +1,6 @@
 //! What a row means, whatever format it was written in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sftprep_template::{Data, Map};
@@ -9,6 +10,8 @@ use sftprep_template::{Data, Map};
 pub enum Sample {
     /// Messages for the chat template.
     Conversation(Conversation),
+    /// The threads of a message tree.
+    Threads(Threads),
     /// Text before and text after the point where training starts; no template.
     Completion {
         /// Context, not trained.
@@ -25,6 +28,36 @@ pub enum Sample {
         /// Which of them are trained.
         targets: TokenTargets,
     },
+}
+
+impl Sample {
+    /// The conversation with that number: 0 unless the row is a tree.
+    pub fn conversation(&self, thread: u32) -> Option<&Conversation> {
+        match self {
+            Self::Conversation(conversation) if thread == 0 => Some(conversation),
+            Self::Threads(threads) => threads.conversations.get(thread as usize),
+            _ => None,
+        }
+    }
+}
+
+/// Conversations that share their beginnings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Threads {
+    /// The threads, at least one, in the order in which the tree has their ends.
+    pub conversations: Vec<Conversation>,
+    /// Per thread: how many of its messages an earlier thread has too; those are its first.
+    pub fresh: Vec<u32>,
+    /// Messages of the tree: how many are part of a thread (`used`), and how many are not and why.
+    pub messages: BTreeMap<&'static str, u64>,
+}
+
+impl Threads {
+    /// Every message that is part of a thread, once.
+    pub fn each_message(&self) -> impl Iterator<Item = &Data> {
+        let threads = self.conversations.iter().zip(&self.fresh);
+        threads.flat_map(|(thread, fresh)| thread.messages.iter().skip(*fresh as usize))
+    }
 }
 
 /// Messages in the normal form that the chat template is given, and the reference too.

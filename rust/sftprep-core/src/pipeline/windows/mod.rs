@@ -102,9 +102,13 @@ impl Worker<'_> {
         if !samples.iter().any(|it| self.is_too_long(it)) {
             return Ok(samples);
         }
-        let mut documents = Vec::new();
+        let tree = samples.first().and_then(|first| first.tree.clone());
+        let mut documents: Vec<Prepared> = Vec::new();
         for mut rendering in self.renderings(sample, samples)? {
             documents.extend((0..rendering.pieces.len()).map(|at| rendering.document(at)));
+        }
+        for (at, document) in documents.iter_mut().enumerate() {
+            document.tree = tree.clone().filter(|_| at == 0);
         }
         Ok(documents)
     }
@@ -159,9 +163,9 @@ impl Worker<'_> {
                 renderings.push(Rendering::whole(whole));
                 continue;
             }
-            let mut own = match (sample, whole.turn) {
-                (Sample::Conversation(it), None) => self.windows(it, whole)?,
-                (Sample::Conversation(it), Some(turn)) => self.windows(&up_to(it, turn), whole)?,
+            let mut own = match (sample.conversation(whole.thread), whole.turn) {
+                (Some(it), None) => self.windows(it, whole)?,
+                (Some(it), Some(turn)) => self.windows(&up_to(it, turn), whole)?,
                 _ => vec![Rendering::raw(whole, &self.recipe.config.pack)],
             };
             let last = own.len().saturating_sub(1);
@@ -216,6 +220,7 @@ impl Worker<'_> {
                 ..Rendering::whole(made)
             };
             rendering.made.turn = whole.turn;
+            rendering.made.thread = whole.thread;
             rendering.cut_up(max_len, if covered.is_empty() { 0 } else { fresh });
             if last_only {
                 rendering.keep_last();

@@ -142,6 +142,8 @@ impl Rendering {
             methods: made.methods.clone(),
             dropped: made.dropped.clone(),
             without_stop: made.without_stop,
+            thread: made.thread,
+            tree: None,
             turn: made.turn,
             window: Some(Box::new(window)),
             control_text: made.control_text,

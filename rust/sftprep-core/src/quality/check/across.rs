@@ -34,7 +34,7 @@ pub(super) fn duplicates(rows: &mut Rows, compared: &[u32], fates: &[Fate], name
         let issue = match likeness {
             Likeness::Identical => Issue::Identical,
             Likeness::Normalised => Issue::Normalised,
-            Likeness::Near => Issue::Near,
+            Likeness::Near | Likeness::Sequence => Issue::Near,
         };
         let mut add = |issue| {
             rows.facts[row as usize].issues.add(issue);

@@ -63,7 +63,7 @@ pub fn check(config: &CheckConfig, check: Check<'_>) -> Result<CheckReport> {
     inputs.class(config.class.clone());
     let duplicates = DedupConfig {
         source: config.source.clone(),
-        threshold: config.threshold,
+        threshold: Some(config.threshold),
         common: config.common,
         ..DedupConfig::default()
     };

@@ -55,6 +55,7 @@ pub(in super::super) fn parts(sample: &Sample) -> Vec<Part<'_>> {
         Sample::Conversation(conversation) => {
             conversation.messages.iter().filter_map(message).collect()
         }
+        Sample::Threads(threads) => threads.each_message().filter_map(message).collect(),
         Sample::Completion { prompt, completion } => vec![
             part(Role::User, Cow::Borrowed(&**prompt)),
             part(Role::Assistant, Cow::Borrowed(&**completion)),
