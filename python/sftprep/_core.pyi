@@ -53,6 +53,7 @@ __all__ = [
     "span_kinds",
     "stage_columns",
     "stage_write",
+    "trees",
     "verify",
     "write_scores",
 ]

@@ -78,6 +78,7 @@ def test_every_option_has_a_flag() -> None:
         "a.jsonl", "b=b.jsonl", "--out", "o", "--tokenizer", "t", "--chat-template", "c",
         "--template-arg", "x=[1, null]", "--template-arg", 'y="z"', "--date", "2025-01-01",
         "--format", "text", "--map", "text=body", "--role", "narrator=system", "--parts", "raw",
+            "--tree", "threads=best",
         "--train-on", "last_turn", "--no-reasoning", "--no-tool-calls", "--stop", "last",
         "--history", "allow", "--dropped", "allow", "--assistant-header", "A:",
         "--assistant-stop", "<end>",
