@@ -279,6 +279,11 @@ def data(request: pytest.FixtureRequest) -> Path:
     return shared.__wrapped__()  # type: ignore[attr-defined]
 
 
+# Rows in whose answer another record begins though nobody planted that: five rows of Alpaca, and two
+# (000040, 000296) that were planted as a copy and as a cut of such a row.
+NATURAL = ("000040", "000296", "001241", "004141", "007078", "008815", "010328")
+
+
 class Planted:
     """The planted rows and what was found in them."""
 
@@ -291,6 +296,7 @@ class Planted:
             self.truth[each["defect"]].add(each["id"])
             if "partner" in each:
                 self.pairs[each["defect"]].append((each["id"], each["partner"]))
+        self.truth["natural"] = set(NATURAL)
         self.report = sftprep.check(source, out=room / "report", threshold=0.7)
         ids = [each["id"] for each in self.rows]
         self.found = {ids[at - 1]: each for at, each in findings(self.report).items()}
@@ -337,8 +343,8 @@ TARGETS = {
         1.0,
     ),
     "loop": (("loop",), ("loop",), 0.9, 0.98),
-    # 7 natural ones are not listed as planted
-    "merged": (("merged_record",), ("merged_record",), 0.8, 0.95),
+    # the natural ones count as true, see below
+    "merged": (("merged_record", "natural"), ("merged_record",), 0.98, 0.95),
     "refusal": (("refusal",), ("refusal",), 0.9, 0.9),
     "identity": (("identity_leak",), ("identity",), 0.95, 0.95),
     "wrong_language": (("wrong_language",), ("other_script",), 0.98, 0.95),
@@ -352,6 +358,15 @@ def test_planted_defects(planted: Planted, kind: str) -> None:
     precision, recall = planted.measure(truth, planted.having(*issues))
     print(f"{kind}: precision {precision:.3f}, recall {recall:.3f}")
     assert precision >= least_precision and recall >= least_recall
+
+
+def test_merged_records_that_nobody_planted(planted: Planted) -> None:
+    """What was found beside the planted ones is a numbered instruction within an answer."""
+    rows = {each["id"]: each for each in planted.rows}
+    extra = planted.having("merged_record") - planted.truth["merged_record"]
+    assert extra == set(NATURAL)
+    for name in NATURAL:
+        assert re.search(r"\n\s*\d+\. Instruction: \w", rows[name]["output"]), name
 
 
 def test_planted_duplicates_and_conflicts(planted: Planted) -> None:

@@ -231,3 +231,57 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out)["written"] == 15
     assert cli.main([*command, "--out", str(tmp_path / "o.jsonl")]) == 2
     assert cli.main([*command, "--out", str(rows), "--overwrite"]) == 2
+
+
+def gsm8k(name: str) -> list[Json]:
+    path = DATA / "quality" / "gsm8k" / name
+    if not path.is_file():
+        if os.environ.get("SFTPREP_REQUIRE_DATA") == "1":
+            pytest.fail(f"{path} is not there")
+        pytest.skip(f"{path} is not there")
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def test_rows_of_one_template_are_not_taken_for_duplicates(tmp_path: Path) -> None:
+    with gzip.open(real("cot_strategyqa.jsonl.gz"), "rt", encoding="utf-8") as lines:
+        facts = [json.loads(line)[0] for line in lines]
+    facts += [row["question"] for row in gsm8k("flan_cot_first3700.jsonl.gz")]
+    facts = list(dict.fromkeys(facts))[:5000]
+    long = " ".join(f"Rule {number} is to think of point {number + 1}." for number in range(60))
+    template = [[f"{long}\n\nQuestion: {{question}}\n\n{{options_}}", "{answer}"]]
+    rows = [{"question": it, "options": ["yes", "no"], "answer": "yes"} for it in facts]
+    made(tmp_path, rows, "qa", templates={"qa": template})
+    plain = write(tmp_path / "facts.jsonl", [{"text": fact} for fact in facts])
+    alike = sftprep.dedup(plain, dry_run=True, threshold=0.7).dropped
+    tempted = sftprep.dedup(tmp_path / "out.jsonl", dry_run=True, threshold=0.7, common=0).dropped
+    aware = sftprep.dedup(tmp_path / "out.jsonl", dry_run=True, threshold=0.7).dropped
+    print(f"{len(facts)} rows: {alike} alike, {tempted} by the template, {aware} with the rule")
+    assert len(facts) == 5000
+    assert sum(tempted.values()) > 2500, "the template must tempt"
+    assert sum(aware.values()) <= sum(alike.values())
+
+
+def test_copies_of_another_collection_match_across_formats(tmp_path: Path) -> None:
+    original = gsm8k("openai_train_first3700.jsonl.gz")
+    copies = gsm8k("flan_cot_first3700.jsonl.gz")
+    chats = [{"messages": [user(row["question"]), assistant(row["answer"])]} for row in original]
+    write(tmp_path / "chats.jsonl", chats)
+    template = {"gsm8k": [["{question}", "{answer}"]]}
+    # one of the copies is a question alone
+    made(tmp_path, [{"answer": "", **row} for row in copies], "gsm8k", templates=template)
+    inputs = {"original": tmp_path / "chats.jsonl", "flan": tmp_path / "out.jsonl"}
+    report = sftprep.dedup(inputs, dry_run=True, field="prompt", keep="first")
+    formats = [source["format"] for source in report.sources]
+    assert formats == ["messages", "prompt_completion"]
+    left = report.sources[1]["kept"]
+    print(f"{len(copies) - left} of {len(copies)} matched: {report.dropped}")
+    assert left <= 0.001 * len(copies)
+
+
+def user(text: str) -> Json:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> Json:
+    return {"role": "assistant", "content": text}

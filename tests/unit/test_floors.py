@@ -43,7 +43,10 @@ QUALITY = (
     {"filters", "listed"},
     {"closeness", "draws"},
     {"steps"},
-    {"__init__", "check", "clean", "instruct", "mix", "review", "selection", "split", "why", "pollute"},
+    {
+        *("__init__", "check", "clean", "instruct", "mergeit", "mix", "review", "selection"),
+        *("split", "why", "pollute"),
+    },
 )
 # Those of scores.
 SCORES = (

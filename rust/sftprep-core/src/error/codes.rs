@@ -260,6 +260,18 @@ codes! {
         "Another row has most words in the same order (F1 of ROUGE-L above the threshold).",
         "two instructions that differ in a word, under `sftprep dedup --method rouge-l`",
         "Raise --threshold if rows go that should stay; the ledger has partner and score." }
+    QualityMerged = "quality.merged" {
+        "The row was replaced by one that is merged of it and another row.",
+        "the first row of a pair, under sftprep.quality.mergeit",
+        "Nothing; the ledger names the other row." }
+    QualityMergedAway = "quality.merged_away" {
+        "The row is part of a merged row, which stands in the place of another one.",
+        "the second row of a pair, under sftprep.quality.mergeit",
+        "Nothing; the ledger names the row in whose place the merged one stands." }
+    QualityNotMerged = "quality.not_merged" {
+        "The row was to be merged with another one, and no merged row was good enough: both stay.",
+        "a model that gives no JSON, under sftprep.quality.mergeit",
+        "See the detail for the last try; raise tries, or mend the function that merges." }
     QualityLeak = "quality.leak" {
         "The row contains an item of a test set (containment of its word n-grams).",
         "a question of exam.jsonl inside a row, under `sftprep decontaminate --against exam.jsonl`",
