@@ -279,7 +279,7 @@ def data(request: pytest.FixtureRequest) -> Path:
     return shared.__wrapped__()  # type: ignore[attr-defined]
 
 
-# Rows in whose answer another record begins though nobody planted that: five rows of Alpaca, and two
+# Rows in whose answer another record begins though nobody planted that: five of Alpaca, and two
 # (000040, 000296) that were planted as a copy and as a cut of such a row.
 NATURAL = ("000040", "000296", "001241", "004141", "007078", "008815", "010328")
 
