@@ -61,6 +61,13 @@ pub(super) fn texts(row: &Data, options: &FormatOptions, each: &mut dyn FnMut(&s
         }
         Format::Text => visit("text", said(Role::Assistant)),
         Format::Pretokenized => {}
+        Format::Oasst => {
+            if let Some(Data::Map(prompt)) = map.get("prompt") {
+                let mut path = String::new();
+                key(&mut path, "prompt");
+                Visit { options, each }.message(prompt, &mut path);
+            }
+        }
     }
 }
 
@@ -101,11 +108,32 @@ impl Visit<'_> {
         }
     }
 
+    /// A message of a tree and those below it: of all their fields only the text is said.
+    fn message(&mut self, message: &Map, path: &mut String) {
+        let length = path.len();
+        if let Some(Data::Str(text)) = message.get("text") {
+            let role = message.get("role").and_then(Data::as_str);
+            let role = self.role(role.unwrap_or_default());
+            key(path, "text");
+            (self.each)(path, Kind::Said(role), text);
+            path.truncate(length);
+        }
+        let replies = message.get("replies").and_then(Data::as_list);
+        for (at, reply) in replies.unwrap_or_default().iter().enumerate() {
+            if let Data::Map(reply) = reply {
+                key(path, "replies");
+                index(path, at);
+                self.message(reply, path);
+                path.truncate(length);
+            }
+        }
+    }
+
     fn role(&self, name: &str) -> Role {
         match self.options.roles.get(name).map_or(name, String::as_str) {
             "system" | "developer" => Role::System,
             "assistant" | "gpt" | "chatgpt" | "bing" | "bard" | "model" => Role::Assistant,
-            "user" | "human" => Role::User,
+            "user" | "human" | "prompter" => Role::User,
             _ => Role::Tool,
         }
     }
