@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sftprep
-from sftprep.quality.mergeit import components, mergeit, pairs
+from sftprep.quality.mergeit import mergeit, pairs
 
 Json = dict[str, Any]
 TEXTS = ["Name a river.", "Name a lake.", "Add 2 and 3.", "Add 2 and 4.", "Sing!", "Name a sea."]
@@ -160,13 +160,3 @@ def test_pairs_are_those_of_the_loop(rows: list[tuple[int, int, int]], threshold
     if np.isclose(unit @ unit.T, threshold).any():
         return  # rounding may decide such a pair either way
     assert pairs(vectors, close, threshold) == expected
-
-
-def test_components_hold_their_share() -> None:
-    dice = np.random.default_rng(1)
-    vectors = dice.normal(size=(60, 8)) * np.array([9, 7, 5, 1, 0.2, 0.1, 0.05, 0.01])
-    made = components(vectors)
-    variance = np.linalg.eigvalsh(np.cov(vectors.T))[::-1]
-    wanted = int(np.argmax(np.cumsum(variance) / variance.sum() > 0.95)) + 1
-    assert made.shape == (60, wanted)
-    assert np.allclose(made.var(axis=0, ddof=1), variance[:wanted])

@@ -115,25 +115,6 @@ def mergeit(
     )
 
 
-def components(embeddings: ArrayLike, share: float = 0.95) -> NDArray[np.float64]:
-    """Vectors turned to their principal components, as few as hold more than ``share`` of the
-    variance; what is clustered in MergeIT.
-
-    Raises:
-        ConfigError: if there are no vectors, or ``share`` is not between 0 and 1.
-    """  # noqa: D205 - one sentence
-    if not 0 < share < 1:
-        raise ConfigError(f"share is {share}, it must be between 0 and 1", field="share")
-    vectors = _vectors(embeddings, len(np.asarray(embeddings)))
-    centred = vectors - vectors.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
-    variance = sizes**2
-    held = np.cumsum(variance) / max(variance.sum(), np.finfo(float).tiny)
-    wanted = int(np.searchsorted(held, share, side="right")) + 1
-    projected: NDArray[np.float64] = centred @ axes[:wanted].T
-    return projected
-
-
 def pairs(
     embeddings: ArrayLike, clusters: ArrayLike, threshold: float = 0.55
 ) -> list[tuple[int, int]]:
