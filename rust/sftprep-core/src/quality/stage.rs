@@ -260,6 +260,11 @@ fn messages(sample: &Sample) -> String {
             vec![message("user", prompt), message("assistant", completion)]
         }
         Sample::Text(text) => vec![message("assistant", text)],
+        // several threads are no single conversation
+        Sample::Threads(it) => match it.conversations.as_slice() {
+            [one] => one.messages.clone(),
+            _ => Vec::new(),
+        },
         Sample::Tokens { .. } => Vec::new(),
     };
     let mut json = String::new();
