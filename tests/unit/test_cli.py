@@ -35,7 +35,7 @@ COMMANDS = (
 
 
 def parsed(*arguments: str) -> PackConfig:
-    return pack.resolve(cli._parser().parse_args(["pack", *arguments]))
+    return pack.resolve(cli._parser(["pack"]).parse_args(["pack", *arguments]))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

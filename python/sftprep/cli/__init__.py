@@ -8,98 +8,60 @@ output; progress, notes and errors go to standard error.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, NoReturn
 
-from sftprep.cli import (
-    add_tokens,
-    audit,
-    check,
-    check_template,
-    clean,
-    commit,
-    decontaminate,
-    dedup,
-    diff,
-    doctor,
-    download,
-    errors,
-    eval,
-    explain,
-    export,
-    flan,
-    generate,
-    inspect,
-    interpolate,
-    mix,
-    mix_shards,
-    pack,
-    plan,
-    pollute,
-    prep,
-    remask,
-    render,
-    repack,
-    score,
-    select,
-    split,
-    stats,
-    train,
-    trees,
-    upload,
-    verify,
-    why,
-    write,
-)
 from sftprep.errors import InternalError, SftprepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, ModuleType
 
-_COMMANDS: dict[str, ModuleType] = {
-    "pack": pack,
-    "plan": plan,
-    "write": write,
-    "commit": commit,
-    "repack": repack,
-    "mix-shards": mix_shards,
-    "remask": remask,
-    "export": export,
-    "inspect": inspect,
-    "explain": explain,
-    "upload": upload,
-    "download": download,
-    "doctor": doctor,
-    "verify": verify,
-    "audit": audit,
-    "stats": stats,
-    "render": render,
-    "check-template": check_template,
-    "check": check,
-    "prep": prep,
-    "diff": diff,
-    "clean": clean,
-    "dedup": dedup,
-    "decontaminate": decontaminate,
-    "score": score,
-    "select": select,
-    "mix": mix,
-    "split": split,
-    "why": why,
-    "pollute": pollute,
-    "trees": trees,
-    "flan": flan,
-    "add-tokens": add_tokens,
-    "train": train,
-    "eval": eval,
-    "generate": generate,
-    "interpolate": interpolate,
-    "errors": errors,
-}
+# In the order of the help; each is a module of this package.
+_COMMANDS = (
+    "pack",
+    "plan",
+    "write",
+    "commit",
+    "repack",
+    "mix-shards",
+    "remask",
+    "export",
+    "inspect",
+    "explain",
+    "upload",
+    "download",
+    "doctor",
+    "verify",
+    "audit",
+    "stats",
+    "render",
+    "check-template",
+    "check",
+    "prep",
+    "diff",
+    "clean",
+    "dedup",
+    "decontaminate",
+    "score",
+    "select",
+    "mix",
+    "split",
+    "why",
+    "pollute",
+    "trees",
+    "flan",
+    "add-tokens",
+    "train",
+    "eval",
+    "generate",
+    "interpolate",
+    "errors",
+)
 
 _SUMMARY = "Chat data in, packed and provably labelled training shards out."
 
@@ -127,13 +89,14 @@ class Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; the process's own arguments by default."""
-    options = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    options = _parser(given).parse_args(given)
     log_json = bool(getattr(options, "log_json", False))
     # Signals belong to the main thread; elsewhere whoever owns it answers them.
     ours = threading.current_thread() is threading.main_thread()
     previous = signal.signal(signal.SIGTERM, _terminate) if ours else None
     try:
-        code = int(_COMMANDS[options.command].run(options))
+        code = int(_module(options.command).run(options))
         sys.stdout.flush()
         return code
     except SftprepError as error:
@@ -185,7 +148,15 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _parser() -> argparse.ArgumentParser:
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"sftprep.cli.{command.replace('-', '_')}")
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line: with the options of its command alone, if it names one.
+
+    To import what all commands want took longer than to tokenize a megabyte.
+    """
     parser = argparse.ArgumentParser(
         prog="sftprep",
         description=_SUMMARY,
@@ -194,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
+    named = argv[:1] if argv and argv[0] in _COMMANDS else _COMMANDS
+    for name in named:
+        module = _module(name)
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

@@ -34,7 +34,8 @@ column of lists of numbers, or a .npy file with one line per row.
 
 examples:
   sftprep select chat.jsonl --min quality=4.5 --out best.jsonl
-  sftprep select chat.jsonl --scores chat.scores.arrow --max ifd=1 --top ifd=10% --out best.jsonl
+  sftprep select chat.jsonl --scores chat.scores.arrow --max ifd_cherry=1 --top ifd_cherry=10% \\
+      --out best.jsonl
   sftprep select alpaca.jsonl --step rows,file=chosen.json,first=0 --out chosen.jsonl
   sftprep select chat.jsonl --out diverse.jsonl \\
       --step 'greedy,sort=complexity*quality,embedding=chat.npy,budget=6000'

@@ -5,6 +5,7 @@
 //! test asserts that every code has one.
 
 mod codes;
+mod exit;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,5 @@
 //! The list of all codes, each with the page that `sftprep errors CODE` prints.
 
-use std::fmt;
-
 /// The page of one code: why it happens, an example that provokes it, and how to mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -492,44 +490,4 @@ codes! {
         "The device or the machine has too little memory for a step.",
         "--micro-rows 64 with rows of 32,768 tokens",
         "Lower --micro-rows or --loss-chunk, or add --activation-checkpointing full." }
-}
-
-impl Code {
-    /// The code of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == name)
-    }
-
-    /// The stage the code belongs to: the word before the dot.
-    pub fn stage(self) -> &'static str {
-        self.as_str().split('.').next().unwrap_or_default()
-    }
-
-    /// Exit code of a command that ends with it (0 ok, 1 rejects, 2 usage, 3 input, 4 output,
-    /// 5 integrity, 6 internal, 130 interrupted).
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::RunCancelled => 130,
-            Self::RunRejectRate
-            | Self::RunNothingPacked
-            | Self::TrainLabels
-            | Self::TrainDiverged
-            | Self::TrainMemory => 1,
-            Self::TrainModel => 3,
-            Self::RunInternal => 6,
-            Self::OutputExists | Self::RunIncomplete | Self::RunMemory => 2,
-            _ => match self.stage() {
-                "config" => 2,
-                "output" => 4,
-                "shard" | "train" => 5,
-                _ => 3,
-            },
-        }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }

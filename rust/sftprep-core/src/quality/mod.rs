@@ -18,6 +18,7 @@ mod clean;
 mod column;
 mod compare;
 mod data_json;
+mod decisions;
 mod decontaminate;
 mod dedup;
 mod divide;
@@ -41,15 +42,14 @@ pub use check::{CheckConfig, CheckReport, check};
 pub use clean::{Action, CleanConfig, CleanReport, CleanRules, clean, garbled_texts};
 pub use column::Column;
 pub use compare::{CompareConfig, CompareReport, compare};
+pub use decisions::{Decisions, WriteConfig};
 pub use decontaminate::{DecontaminateConfig, decontaminate};
 pub use dedup::{DedupConfig, KeepChoice, Method, dedup};
 pub use divide::divide;
 pub use groups::{GroupsConfig, groups};
 pub use report::{Example, PartReport, StageReport};
 pub use scores::{ScoreColumn, ScoreValues, read_scores, write_scores};
-pub use stage::{
-    Decisions, Derived, StageConfig, StageRows, StageTable, WriteConfig, stage_columns,
-};
+pub use stage::{Derived, StageConfig, StageRows, StageTable, stage_columns};
 pub use text::Field;
 pub use trail::{Step, TrailConfig, TrailReport, trail};
 pub use trees::{TreesConfig, trees};
