@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import Collect, add_format_arguments, pair, whole
+from sftprep.cli.options import Collect, add_format_arguments, given, pair, print_report, whole
 
 SUMMARY = "look at rows in six dimensions: numbers, worst rows, one-line fixes; changes nothing"
 
@@ -122,28 +121,22 @@ def run(options: argparse.Namespace) -> int:
     """Prints what was found; a policy that fails means exit code 1."""
     from sftprep.errors import ConfigError
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    verdicts = given.pop("verdicts", None)
+    values, as_json = given(options)
+    verdicts = values.pop("verdicts", None)
     if verdicts is not None:
         return _verdicts(verdicts, as_json=as_json)
     from sftprep.quality.check import check, check_summary
 
-    if not given.get("inputs"):
+    if not values.get("inputs"):
         raise ConfigError("there is no input", field="inputs", hint="add DATA, or --verdicts FILE")
-    if given.get("review") and "out" not in given:
+    if values.get("review") and "out" not in values:
         raise ConfigError(
             "there is no --out for the drawn rows",
             field="out",
             hint="add --out DIR; the rows go into DIR/review.jsonl",
         )
-    report = check(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(check_summary(report)))
+    report = check(**values)
+    print_report(report, check_summary, as_json=as_json)
     return 0 if report.ok else FAILED
 
 
@@ -151,8 +144,5 @@ def _verdicts(path: str, *, as_json: bool) -> int:
     from sftprep.quality.review import read_verdicts, review_summary
 
     result = read_verdicts(path)
-    if as_json:
-        print(json.dumps(result.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(review_summary(result)))
+    print_report(result, review_summary, as_json=as_json)
     return 0

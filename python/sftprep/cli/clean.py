@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import Collect, add_stage_arguments, pair
+from sftprep.cli.options import Collect, add_stage_arguments, given, pair, print_report
 
 SUMMARY = "take out, flag or drop what rows show by themselves: damage, markers, empty answers"
 
@@ -37,13 +36,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality.clean import clean, clean_summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = clean(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(clean_summary(report)))
+    values, as_json = given(options)
+    report = clean(**values)
+    print_report(report, clean_summary, as_json=as_json)
     return 0

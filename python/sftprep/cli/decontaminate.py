@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import Collect, add_stage_arguments, pair, whole
+from sftprep.cli.options import Collect, add_stage_arguments, given, pair, print_report, whole
 
 SUMMARY = "leave out rows that contain an item of a test set; a ledger says which item, and where"
 
@@ -75,13 +74,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality import decontaminate, summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = decontaminate(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(summary(report)))
+    values, as_json = given(options)
+    report = decontaminate(**values)
+    print_report(report, summary, as_json=as_json)
     return 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import add_stage_arguments, whole
+from sftprep.cli.options import add_stage_arguments, given, print_report, whole
 
 SUMMARY = "leave out duplicates and near-duplicates; a ledger names the row that is kept for each"
 
@@ -65,13 +64,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality import dedup, summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = dedup(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(summary(report)))
+    values, as_json = given(options)
+    report = dedup(**values)
+    print_report(report, summary, as_json=as_json)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from sftprep.cli.options import whole
+from sftprep.cli.options import given, whole
 
 SUMMARY = "write the rows of a task out by FLAN's templates, as prompts and completions"
 
@@ -74,11 +74,8 @@ def run(options: argparse.Namespace) -> int:
     """Writes the rows and says how many."""
     from sftprep.quality.instruct import flan
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = flan(given.pop("rows"), **given)
+    values, as_json = given(options)
+    report = flan(values.pop("rows"), **values)
     if as_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
         return 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import add_stage_arguments, whole
+from sftprep.cli.options import add_stage_arguments, given, print_report, whole
 
 SUMMARY = "mix rows of several sources in shares that are exact to one row"
 
@@ -66,21 +65,15 @@ def run(options: argparse.Namespace) -> int:
     from sftprep.errors import ConfigError
     from sftprep.quality.mix import mix, mix_summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    listed = given.pop("parts")
+    values, as_json = given(options)
+    listed = values.pop("parts")
     if len(dict(listed)) < len(listed):
-        raise ConfigError("a source is given twice", field="parts")
+        raise ConfigError("a source is values twice", field="parts")
     encode: dict[str, str] = {
-        name: given.pop(name)
+        name: values.pop(name)
         for name in ("tokenizer", "chat_template", "train_on")
-        if name in given
+        if name in values
     }
-    report = mix(dict(listed), encode=encode, **given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(mix_summary(report)))
+    report = mix(dict(listed), encode=encode, **values)
+    print_report(report, mix_summary, as_json=as_json)
     return 0

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -330,3 +331,19 @@ def add_again_arguments(parser: argparse._ActionsContainer, lost: str) -> None:
         metavar="SIZE",
         help="memory of the process, at most, from 192MiB on (default 0: not limited)",
     )
+
+
+def given(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """What a command was given beside options of every command, and whether JSON is wanted."""
+    values = dict(vars(options))
+    for name in ("command", "log_json", "version"):
+        values.pop(name, None)
+    return values, bool(values.pop("json", False))
+
+
+def print_report(report: Any, summary: Callable[[Any], list[str]], *, as_json: bool) -> None:  # noqa: ANN401
+    """Prints the report of a stage: as JSON, or the lines of its summary."""
+    if as_json:
+        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(summary(report)))

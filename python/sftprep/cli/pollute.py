@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from sftprep.cli.options import whole
+from sftprep.cli.options import given, whole
 
 SUMMARY = "spoil a share of the rows in one dimension on purpose; which and how stands beside"
 
@@ -54,11 +54,8 @@ def run(options: argparse.Namespace) -> int:
     """Runs the polluter and says what it did."""
     from sftprep.quality.pollute import pollute
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    truth = pollute(given.pop("data"), given.pop("out"), **given)
+    values, as_json = given(options)
+    truth = pollute(values.pop("data"), values.pop("out"), **values)
     if as_json:
         print(json.dumps(truth.to_dict(), ensure_ascii=False, indent=2))
     else:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-from sftprep.cli.options import add_stage_arguments, pair, whole
+from sftprep.cli.options import add_stage_arguments, given, pair, print_report, whole
 
 SUMMARY = "take rows out step by step, by scores, lists, draws or novelty; a ledger says why"
 
@@ -114,16 +113,10 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality.selection import select, select_summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    steps = [_step(*each) for each in given.pop("steps", [])]
-    report = select(given.pop("inputs"), steps, **given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(select_summary(report)))
+    values, as_json = given(options)
+    steps = [_step(*each) for each in values.pop("steps", [])]
+    report = select(values.pop("inputs"), steps, **values)
+    print_report(report, select_summary, as_json=as_json)
     return 0
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import add_stage_arguments, whole
+from sftprep.cli.options import add_stage_arguments, given, print_report, whole
 
 SUMMARY = "split into train, val and test so that no two similar rows are in different parts"
 
@@ -56,13 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality.split import split, split_summary
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = split(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(split_summary(report)))
+    values, as_json = given(options)
+    report = split(**values)
+    print_report(report, split_summary, as_json=as_json)
     return 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from sftprep.cli.options import size, whole
+from sftprep.cli.options import given, print_report, size, whole
 
 SUMMARY = "put the messages of a flat Open-Assistant export together to trees"
 
@@ -56,13 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the stage and prints its report."""
     from sftprep.quality import summary, trees
 
-    given = vars(options)
-    for name in ("command", "log_json", "version"):
-        given.pop(name, None)
-    as_json = given.pop("json", False)
-    report = trees(**given)
-    if as_json:
-        print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-    else:
-        print("\n".join(summary(report)))
+    values, as_json = given(options)
+    report = trees(**values)
+    print_report(report, summary, as_json=as_json)
     return 0
