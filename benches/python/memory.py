@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -76,9 +77,12 @@ def run(source: Path, out: Path, memory: int, options: argparse.Namespace) -> di
     given = [source, out, options.tokenizer, memory, options.threads]
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", PACK, *map(str, given)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", PACK, *map(str, given)], check=False, capture_output=True, text=True
     )
     seconds = time.perf_counter() - begun
+    shutil.rmtree(out, ignore_errors=True)  # two of them may be more than the disk holds
+    if done.returncode != 0:
+        raise SystemExit(done.stderr)
     return {"seconds": round(seconds, 1), **json.loads(done.stdout)}
 
 
