@@ -133,15 +133,7 @@ def add_stage_arguments(
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     add_format_arguments(parser)
-    parser.add_argument(
-        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
-    )
-    parser.add_argument(
-        "--max-reject-rate",
-        type=float,
-        metavar="SHARE",
-        help="end the run when more rows are no JSON objects (default 0.05)",
-    )
+    add_limits(parser, "rows are no JSON objects")
     parser.add_argument(
         "--threads", type=whole, metavar="N", help="worker threads (default 0: all cores)"
     )
@@ -330,6 +322,19 @@ def add_again_arguments(parser: argparse._ActionsContainer, lost: str) -> None:
         default=0,
         metavar="SIZE",
         help="memory of the process, at most, from 192MiB on (default 0: not limited)",
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser, rejected: str) -> None:
+    """Adds how many rows are read, and what share of them may be rejected because they are so."""
+    parser.add_argument(
+        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
+    )
+    parser.add_argument(
+        "--max-reject-rate",
+        type=float,
+        metavar="SHARE",
+        help=f"end the run when more {rejected} (default 0.05)",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sftprep.cli.options import given, print_report, size, whole
+from sftprep.cli.options import add_limits, given, print_report, size
 
 SUMMARY = "put the messages of a flat Open-Assistant export together to trees"
 
@@ -40,15 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="count, write nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--limit", type=whole, metavar="N", help="read N rows only (default 0: all)"
-    )
-    parser.add_argument(
-        "--max-reject-rate",
-        type=float,
-        metavar="SHARE",
-        help="end the run when more messages are part of no tree (default 0.05)",
-    )
+    add_limits(parser, "messages are part of no tree")
 
 
 def run(options: argparse.Namespace) -> int:
