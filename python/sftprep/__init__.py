@@ -14,9 +14,10 @@ neither numpy nor torch nor pyarrow.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # without `typing`: see sftprep/record.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from sftprep._core import (
         ChatTemplate,
         EncodedRow,

@@ -4,76 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
 
 from sftprep import _core, hub
-from sftprep.config import (
-    AppendEos,
-    Boundary,
-    Dropped,
-    Format,
-    History,
-    OutputConfig,
-    Overlong,
-    PackConfig,
-    Parts,
-    SpecialText,
-    Stop,
-    Strategy,
-    merge,
-    nest,
-    read_file,
-)
+from sftprep.config import OutputConfig, PackConfig, merge, nest, read_file
 from sftprep.errors import ConfigError, SftprepError
 from sftprep.progress import Progress, choose
+from sftprep.record import names
 from sftprep.totals import Totals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from dataclasses import asdict, dataclass, field
+    from typing import Any, Literal, Unpack
+
+    from sftprep.pack_options import PackOptions
+else:
+    from sftprep.record import asdict, dataclass, field
 
 PathLike = str | os.PathLike[str]
 _POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 30.0
-
-
-class PackOptions(TypedDict, total=False):
-    """The options of :func:`pack` beside its named arguments; ``sftprep pack --help`` explains."""
-
-    format: Format
-    map: dict[str, str]
-    role: dict[str, str]
-    tree: dict[str, str]
-    parts: Parts
-    limit: int
-    max_reject_rate: float
-    max_line_bytes: int
-    chat_template: str
-    template_kwargs: dict[str, Any]
-    date: str
-    train_on: str
-    history: History
-    dropped: Dropped
-    reasoning: bool
-    tool_calls: bool
-    stop: Stop
-    special_text: SpecialText
-    boundary: Boundary
-    append_eos: AppendEos
-    assistant_header: str
-    assistant_stop: str
-    strategy: Strategy
-    overlong: Overlong
-    seed: int
-    balance: int
-    shard_bytes: int
-    overwrite: bool
-    reject_excerpts: bool
-    dry_run: bool
-    threads: int
-    task_bytes: int
-    resume: bool
-    memory: int
 
 
 def pack(
@@ -111,7 +64,7 @@ def pack(
         ray: Distribute the run: the address of a Ray cluster, or ``True`` for the one of
             ``RAY_ADDRESS``, or else one on this machine. All nodes have to share the file system.
         ray_parts: Parts of a distributed run; by default twice the CPUs of the cluster.
-        **options: Every other option, named as in :class:`PackOptions`.
+        **options: Every other option, named as in :class:`~sftprep.pack_options.PackOptions`.
 
     Returns:
         What was read, packed, rejected and dropped.
@@ -387,7 +340,7 @@ class PackReport:
 
 
 def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    known = {entry.name for entry in fields(kind)}
+    known = names(kind)
     return {key: value for key, value in data.items() if key in known}
 
 
@@ -413,7 +366,7 @@ def _base(config: PackConfig | Mapping[str, Any] | PathLike | None) -> PackConfi
         return config
     if isinstance(config, Mapping):
         return PackConfig.from_dict(config)
-    return merge(PackConfig(), read_file(Path(config)))
+    return merge(PackConfig(), read_file(os.fspath(config)))
 
 
-__all__ = ["PackOptions", "PackReport", "SourceReport", "follow", "go_on", "pack", "run"]
+__all__ = ["PackReport", "SourceReport", "follow", "go_on", "pack", "run"]

@@ -8,15 +8,19 @@ A test compares names, types, choices and defaults on both sides.
 
 from __future__ import annotations
 
-import difflib
 import json
-import typing
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
 
 from sftprep.errors import ConfigError, SourceError
+from sftprep.record import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dataclasses import asdict, dataclass, field, replace
+    from pathlib import Path
+    from typing import Any, Literal
+else:
+    from sftprep.record import Literal, asdict, dataclass, field, replace
 
 Format = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "pretokenized", "oasst"
@@ -203,17 +207,16 @@ SECTIONS: dict[str, type[Any]] = {
 _RENAMED = {"dir": "out", "kwargs": "template_kwargs"}
 
 OPTIONS: dict[str, tuple[str, str]] = {
-    _RENAMED.get(entry.name, entry.name): (section, entry.name)
+    _RENAMED.get(name, name): (section, name)
     for section, kind in SECTIONS.items()
-    for entry in fields(kind)
+    for name in names(kind)
 }
 """Option name -> (section, field)."""
 
 
 def choices(section: str, name: str) -> tuple[str, ...]:
     """The values that an option with a fixed list allows; empty for the others."""
-    hint = _hints(section)[name]
-    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return _choices(_hints(section)[name])
 
 
 def merge(config: PackConfig, data: Mapping[str, Any]) -> PackConfig:
@@ -274,6 +277,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
         SourceError: if the file cannot be read.
         ConfigError: if it is neither TOML nor JSON, or not an object.
     """
+    from pathlib import Path
+
     path = Path(path)
     if path.is_dir():
         path = path / MANIFEST_NAME
@@ -328,7 +333,7 @@ def _of_manifest(manifest: Mapping[str, Any], folder: Path) -> Any:  # noqa: ANN
     for section, values in config.items():
         # The canonical form of a manifest writes fractions as strings.
         for name, value in values.items() if section in SECTIONS else ():
-            if _hints(section).get(name) is float and isinstance(value, str):
+            if _hints(section).get(name) == "float" and isinstance(value, str):
                 values[name] = float(value)
     template = config.setdefault("template", {})
     if (folder / "tokenizer.json").is_file():
@@ -341,14 +346,22 @@ def _of_manifest(manifest: Mapping[str, Any], folder: Path) -> Any:  # noqa: ANN
     return config
 
 
-def _hints(section: str) -> dict[str, Any]:
-    return typing.get_type_hints(SECTIONS[section])
+def _hints(section: str) -> dict[str, str]:
+    """The types of a section's fields as they are written above."""
+    return SECTIONS[section].__annotations__
+
+
+def _choices(hint: str) -> tuple[str, ...]:
+    choices: tuple[str, ...] = getattr(globals().get(hint), "__args__", ())
+    return choices
 
 
 def _known(name: object, known: Mapping[str, Any], prefix: str) -> None:
     if name in known:
         return
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    close = get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     guess = f"did you mean {prefix}{close[0]}? " if close else ""
     raise ConfigError(
         f"there is no option {prefix}{name}",
@@ -358,30 +371,32 @@ def _known(name: object, known: Mapping[str, Any], prefix: str) -> None:
     )
 
 
-def _check(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 - a typing form
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        fits, want = value in args, "one of " + ", ".join(args)
-    elif origin is list:
+def _check(name: str, value: object, hint: str) -> None:
+    if choices := _choices(hint):
+        fits, want = value in choices, "one of " + ", ".join(choices)
+    elif hint == "list[str]":
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
         want = "a list of strings"
-    elif origin is dict:
-        fits = isinstance(value, dict) and all(isinstance(key, str) for key in value)
-        want = "an object"
-        if args[1] is str:
-            fits = fits and all(isinstance(item, str) for item in value.values())  # type: ignore[attr-defined]
-            want = "an object of strings"
-    elif hint is bool:
+    elif hint == "dict[str, Any]":
+        fits, want = isinstance(value, dict) and _strings(value), "an object"
+    elif hint == "dict[str, str]":
+        fits = isinstance(value, dict) and _strings(value) and _strings(value.values())
+        want = "an object of strings"
+    elif hint == "bool":
         fits, want = isinstance(value, bool), "true or false"
-    elif hint is int:
+    elif hint == "int":
         fits = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         want = "a whole number, 0 or more"
-    elif hint is float:
+    elif hint == "float":
         fits, want = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
     else:
         fits, want = isinstance(value, str), "a string"
     if not fits:
         raise ConfigError(f"{name} is {_describe(value)}, it must be {want}", field=name)
+
+
+def _strings(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _describe(value: object) -> str:

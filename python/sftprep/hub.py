@@ -6,12 +6,9 @@ nothing is fetched by accident for a folder that happens to look like an id.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from sftprep.errors import TokenizerError
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", re.ASCII)
+_HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?"
 
 # `tokenizer.model` is asked for only to say clearly that a repository has nothing else.
 TOKENIZER_FILES = (
@@ -29,7 +26,12 @@ TOKENIZER_FILES = (
 
 def is_hub_id(name: str) -> bool:
     """Whether a tokenizer name is a hub id (``org/name`` or ``org/name@revision``), not a path."""
-    return bool(_HUB_ID.fullmatch(name)) and not name.endswith(".json") and not Path(name).exists()
+    if "/" not in name[1:] or name.startswith("/") or name.endswith(".json"):
+        return False
+    import re
+    from pathlib import Path
+
+    return bool(re.fullmatch(_HUB_ID, name, re.ASCII)) and not Path(name).exists()
 
 
 def resolve(name: str) -> str:
@@ -63,6 +65,8 @@ def resolve(name: str) -> str:
             f"{type(error).__name__}: {_shortened(reason)}",
             "check the id and the network, or fetch it elsewhere and give the local folder",
         ) from error
+    from pathlib import Path
+
     if not any(Path(folder).glob("*")):
         raise _failed(name, "the repository has no tokenizer files", "check the id")
     return str(folder)

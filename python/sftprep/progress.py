@@ -10,14 +10,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
-from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from sftprep.record import names
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from dataclasses import asdict, dataclass
     from types import TracebackType
+    from typing import IO, Any, Protocol
 
     from rich.progress import Progress as RichProgress
+else:
+    from sftprep.record import asdict, dataclass
+
+    Protocol = object
 
 _INTERVAL_SECONDS = 5.0
 _LAST_STAGE = "done"
@@ -54,7 +61,7 @@ class Progress:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Progress:
         """A snapshot from the core's JSON; keys of newer cores are ignored."""
-        known = {entry.name for entry in fields(cls)}
+        known = names(cls)
         return cls(**{key: value for key, value in data.items() if key in known})
 
 

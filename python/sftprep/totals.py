@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from sftprep.record import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from dataclasses import dataclass, field
+    from typing import Any
+else:
+    from sftprep.record import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +45,7 @@ class Totals:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Totals:
         """Totals from the core's JSON; keys of newer cores are ignored."""
-        known = {entry.name for entry in fields(cls)}
+        known = names(cls)
         return cls(**{key: value for key, value in data.items() if key in known})
 
     @property

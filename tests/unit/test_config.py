@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from sftprep import _core
-from sftprep.api import PackOptions
 from sftprep.config import (
     OPTIONS,
     SECTIONS,
@@ -20,6 +19,7 @@ from sftprep.config import (
     nest,
 )
 from sftprep.errors import ConfigError, SourceError
+from sftprep.pack_options import PackOptions
 
 VALID = PackConfig(source=SourceConfig(inputs=["a.jsonl"]), output=OutputConfig(dir="out"))
 FIXED = [(s, f) for s, f in OPTIONS.values() if choices(s, f)]

@@ -10,10 +10,11 @@ import sftprep
 PACKAGE = Path(sftprep.__file__).parent
 # Lower floors know nothing of higher ones; modules of one floor do not know each other.
 FLOORS = (
-    {"errors"},
+    {"errors", "record"},
     {"_core"},
     {"config", "columns", "hub", "permutation", "progress", "totals"},
     {
+        "pack_options",
         "cloud",
         "dataset",
         "differences",
@@ -71,7 +72,8 @@ def imports(path: Path) -> set[str]:
         child
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for child in ast.walk(node)
+        for typing_only in node.body
+        for child in ast.walk(typing_only)
     }
     for node in ast.walk(tree):
         if node in typing_only:

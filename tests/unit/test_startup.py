@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "pyarrow", "numpy", "transformers", "tokenizers", "rich", "huggingface_hub")
+SLOW = ("argparse", "dataclasses", "difflib", "inspect", "pathlib", "typing", "urllib.parse")
 COMMANDS = ("", "pack", "inspect", "verify", "stats", "render", "add-tokens", "train", "errors")
 
 
@@ -56,6 +57,25 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30
     )
     assert done.stderr == "[]\n"
+
+
+def test_a_run_leaves_out_what_is_slow_to_import(tmp_path: Path) -> None:
+    """Each of them costs as much as some hundred rows."""
+    program = (
+        "import sys; before = set(sys.modules); import sftprep\n"
+        "try: sftprep.pack('rows.jsonl', out='out', tokenizer='model')\n"
+        "except sftprep.SftprepError: pass\n"
+        f"print([m for m in {SLOW!r} if m in sys.modules and m not in before])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_every_public_name_is_there() -> None:

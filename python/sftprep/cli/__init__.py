@@ -12,14 +12,14 @@ import importlib
 import os
 import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, NoReturn
 
 from sftprep.errors import InternalError, SftprepError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType, ModuleType
+    from typing import NoReturn
 
 # In the order of the help; each is a module of this package.
 _COMMANDS = (
@@ -92,9 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     options = _parser(given).parse_args(given)
     log_json = bool(getattr(options, "log_json", False))
-    # Signals belong to the main thread; elsewhere whoever owns it answers them.
-    ours = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGTERM, _terminate) if ours else None
+    previous, ours = None, True
+    try:
+        previous = signal.signal(signal.SIGTERM, _terminate)
+    except ValueError:
+        # Signals belong to the main thread; elsewhere whoever owns it answers them.
+        ours = False
     try:
         code = int(_module(options.command).run(options))
         sys.stdout.flush()

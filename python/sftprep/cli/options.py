@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
+_SIZE = r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?"
 
 PHASES = """\
 examples:
@@ -25,7 +27,9 @@ examples:
 
 def size(text: str) -> int:
     """Bytes of a size such as ``256MiB``, ``1.5GB`` or ``65536``."""
-    match = _SIZE.fullmatch(text.strip())
+    import re
+
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256MiB, 1.5GB or 65536")
     number, unit = match.groups()

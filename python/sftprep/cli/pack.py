@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
 
 from sftprep.cli import options as types
 from sftprep.config import OPTIONS, PackConfig, choices, merge, nest, read_file
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sftprep.api import PackReport
 
@@ -219,8 +219,7 @@ def _more(sources: int) -> list[str]:
 
 def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     """The report for people."""
-    from dataclasses import asdict
-
+    from sftprep.record import values
     from sftprep.totals import balance_line, by_source, counted, packing_line, table
 
     seconds = sum(report.seconds.values())
@@ -241,7 +240,7 @@ def summary(report: PackReport, *, dry_run: bool) -> list[str]:
     if len(report.sources) > 1:
         totals = [(source.name, source.totals) for source in shown]
         lines += [*by_source(totals), *_more(len(report.sources) - len(shown)), ""]
-    packing = {**asdict(report), "rows": report.sequences}
+    packing = {**values(report), "rows": report.sequences}
     lines.append(packing_line(packing))
     if report.balance:
         lines.append(balance_line(report.balance, report.imbalance, report.imbalance_before))
