@@ -8,8 +8,11 @@
 //! The pairs come from the vocabulary. The tables may hold more pairs than there are (a hash
 //! collision only costs a cut), never fewer.
 
+mod block;
+
 use crate::classes::code_point;
 use crate::slab::Slab;
+pub(crate) use block::BLOCK;
 
 /// Bits of the pair filter for every pair, so that one in ten or fewer is set: at most 64 KiB for
 /// vocabularies of the usual kind. (1 MiB, nearly empty, was further away than false pairs cost:
@@ -20,6 +23,8 @@ const BITS_PER_PAIR: usize = 10;
 pub(crate) struct Bridges {
     /// For ASCII characters a and b: bit b of `ascii[2a..2a+2]`.
     pub(crate) ascii: Vec<u64>,
+    /// For two ASCII bytes as one little-endian word: 1 where a text may be cut between them.
+    apart: block::Apart,
     /// One bit per hash of any other pair.
     pub(crate) filter: Slab<u64>,
     /// How far a hash is shifted to be a bit of the filter.
@@ -36,33 +41,6 @@ pub(crate) struct Bridges {
     /// One bit per hash of them: 2 KiB that stay near, where searching the list took longer than
     /// everything else about a pair.
     partial_bits: Vec<u64>,
-}
-
-/// Places where a text may be cut.
-pub(crate) struct Cuts {
-    at: [u32; 65],
-    len: usize,
-}
-
-impl Default for Cuts {
-    fn default() -> Self {
-        Self {
-            at: [0; 65],
-            len: 0,
-        }
-    }
-}
-
-impl Cuts {
-    #[inline]
-    fn add(&mut self, at: usize, cut: bool) {
-        self.at[self.len] = at as u32;
-        self.len += usize::from(cut);
-    }
-
-    pub(crate) fn found(&self) -> &[u32] {
-        &self.at[..self.len]
-    }
 }
 
 #[inline]
@@ -110,6 +88,7 @@ impl Bridges {
     pub(crate) fn new() -> Self {
         Self {
             ascii: vec![0; 256],
+            apart: block::apart(&[]),
             filter: vec![0; 1].into(),
             shift: 58,
             pairs: Vec::new(),
@@ -177,6 +156,7 @@ impl Bridges {
             filter[(bit >> 6) as usize] |= 1 << (bit & 63);
         }
         self.filter = filter.into();
+        self.apart = block::apart(&self.ascii);
         self.index_partial();
         let pairs = std::mem::take(&mut self.pairs);
         pairs
@@ -204,6 +184,7 @@ impl Bridges {
             && filter.len().is_power_of_two();
         let mut new = Self {
             shift: 58 - filter.len().trailing_zeros(),
+            apart: block::apart(&ascii),
             ascii,
             filter,
             pairs: Vec::new(),
@@ -236,7 +217,7 @@ impl Bridges {
 
     /// Whether a token may hold ASCII characters `a` and `b` side by side.
     #[inline]
-    pub(crate) fn ascii_pair(&self, a: u8, b: u8) -> bool {
+    fn ascii_pair(&self, a: u8, b: u8) -> bool {
         self.ascii[(usize::from(a) << 1 | usize::from(b) >> 6) & 255] >> (b & 63) & 1 != 0
     }
 
@@ -283,55 +264,6 @@ impl Bridges {
         let last = usize::from(t[at - 1]);
         self.gate[usize::from(t[at]) << 2 | last >> 6] >> (last & 63) & 1 != 0
             && self.crosses_partial(&t[prev..at], &t[at..])
-    }
-
-    /// Looks at up to 64 characters from `at` and lists the places among them where `t` may be cut
-    /// (its end counts). Returns where to go on.
-    ///
-    /// The pairs are looked up first, without a branch on what is found, and walked afterwards: the
-    /// loads of a block overlap, which is half the time on Han text.
-    pub(crate) fn block(&self, t: &[u8], at: usize, spm: bool, cuts: &mut Cuts) -> usize {
-        #![allow(clippy::many_single_char_names)]
-        let bar = |c: u32| if spm && c == 0x20 { 0x2581 } else { c };
-        cuts.len = 0;
-        let mut prev = at;
-        // ASCII in ASCII, where no token begins or ends within a character, is one bit to look at.
-        if self.partial.is_empty() {
-            let end = t.len().min(at + 64);
-            while prev + 1 < end && t[prev] < 0x80 && t[prev + 1] < 0x80 {
-                cuts.add(prev + 1, !self.ascii_pair(t[prev], t[prev + 1]));
-                prev += 1;
-            }
-            if prev + 1 >= at + 64 {
-                return prev;
-            }
-        }
-        let mut a = code_point(t, prev).0;
-        let left = at + 64 - prev;
-        for _ in 0..left {
-            let next = prev + char_len(t[prev]).max(1);
-            if next >= t.len() {
-                cuts.add(t.len(), true);
-                return t.len();
-            }
-            let (x, y) = (t[prev], t[next]);
-            let b = code_point(t, next).0;
-            let known = if x < 0x80 && y < 0x80 {
-                self.ascii_pair(x, y)
-            } else {
-                self.filter_has(bar(a), bar(b))
-            };
-            let last = usize::from(t[next - 1]);
-            let gate = self.gate[usize::from(y) << 2 | last >> 6] >> (last & 63) & 1 != 0;
-            let crossed = if gate {
-                known || self.crosses_partial(&t[prev..next], &t[next..])
-            } else {
-                known
-            };
-            cuts.add(next, !crossed);
-            (prev, a) = (next, b);
-        }
-        prev
     }
 
     /// End of the unit that begins at `p` in `t` (which ends where the piece ends).

@@ -6,7 +6,7 @@ use crate::added::{AddedMatch, Matcher};
 use crate::error::{Code, TokenizerError};
 use crate::hf::Accept;
 use crate::nfc::{is_nfc, normalize};
-use crate::plan::Plan;
+use crate::plan::{Family, Plan};
 use crate::run::State;
 use crate::tokenizer::Tokenizer;
 
@@ -195,6 +195,11 @@ pub(crate) fn encode_fast(
         normal,
         out,
     };
+    if let Family::SentencePiece(prefix) = plan.family {
+        let found = matches(&plan.raw, text, accept);
+        let t = text.as_bytes();
+        return run.state.sentencepiece(plan, prefix, t, 0, &found, run.out);
+    }
     if plan.raw.is_empty() {
         run.between(text, 0, text.len(), accept);
         return;

@@ -8,12 +8,11 @@
 
 mod batch;
 mod dense;
-mod spm;
+pub(crate) mod spm;
 
 use crate::blocks::{BLOCK, Features, Plain, Rules};
 use crate::cache::{INLINE, Learned, SHORT, bytes_of, hash, key_of};
 use crate::classes::classes;
-use crate::cut::Cuts;
 use crate::encoder::{Encoding, append};
 use crate::merge::Merger;
 use crate::plan::{Family, Plan};
@@ -31,7 +30,6 @@ pub(crate) struct State {
     /// Whether the last batch held much that was not known.
     cold: bool,
     features: Features,
-    cuts: Cuts,
     scratch: Option<Box<dense::Scratch>>,
     ids: Vec<u32>,
     lens: Vec<u32>,
@@ -48,7 +46,6 @@ impl State {
             batch: Box::default(),
             cold: true,
             features: Features::detect(),
-            cuts: Cuts::default(),
             scratch: None,
             ids: Vec::new(),
             lens: Vec::new(),
@@ -72,7 +69,9 @@ impl State {
         }
         match plan.family {
             Family::ByteLevel(split) => self.byte_level(plan, &split, t, start, out),
-            Family::SentencePiece(prefix) => self.sentencepiece(plan, prefix, t, start, out),
+            Family::SentencePiece(prefix) => {
+                return self.sentencepiece(plan, prefix, t, start, &[], out);
+            }
         }
         self.drain(plan, t, out);
     }
@@ -296,8 +295,8 @@ impl State {
             return append(ids, lens, start, out);
         }
         let unit = key >> 127 != 0;
-        if let Some(e) = plan.seeds.get(key, h) {
-            let e = *e;
+        let known = spm::added_entry(key).or_else(|| plan.seeds.get(key, h).copied());
+        if let Some(e) = known {
             self.learned.keep_entry(e);
             let n = e.count().unwrap_or(0);
             return append(

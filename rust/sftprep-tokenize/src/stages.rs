@@ -2,7 +2,7 @@
 //! interface.
 
 use crate::classes::classes;
-use crate::cut::Cuts;
+use crate::cut::BLOCK;
 use crate::merge::Merger;
 use crate::plan::Family;
 use crate::run::State;
@@ -35,12 +35,10 @@ pub fn cut(tokenizer: &Tokenizer, text: &str) -> usize {
     let Some(plan) = tokenizer.plan() else {
         return 0;
     };
-    let (mut cuts, t, mut p, mut n) = (Cuts::default(), text.as_bytes(), 0, 0);
-    while p < t.len() {
-        p = plan.bridges.block(t, p, plan.spm(), &mut cuts);
-        n += cuts.found().len();
-    }
-    n
+    let t = text.as_bytes();
+    let blocks = (0..t.len()).step_by(BLOCK);
+    let inner = blocks.map(|at| plan.bridges.cuts(t, at, plan.spm()).count_ones());
+    usize::from(!t.is_empty()) + inner.sum::<u32>() as usize
 }
 
 /// Number of tokens of some units, all of which are merged.
