@@ -5,10 +5,13 @@
 //! (not JSON), numbers too large for a float such as `1e999` (Python makes infinity of them), lone
 //! surrogates (no UTF-8 has them), nesting beyond [`MAX_DEPTH`] levels, and a byte order mark.
 //!
-//! Speed: one pass over a `jiter` cursor, one allocation per string, and none for strings that
-//! were seen before: keys and short values (`role`, `user`, `function`, …) repeat in every row, so
-//! they come from a small cache that belongs to the worker. The cache is not shared between
+//! Speed: [`quick`] reads what is right, and a `jiter` cursor what is not, to say where and why. One
+//! allocation per string, and none for strings that were seen before: keys and short values
+//! (`role`, `user`, `function`, …) repeat in every row, so they come from a small cache that
+//! belongs to the worker. The cache is not shared between
 //! threads on purpose: a reference count that all workers touch would bounce between their cores.
+
+mod quick;
 
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ pub struct JsonNotes {
     /// Object keys that occurred again in the same object; the last value won each time.
     pub duplicate_keys: u64,
     strings: StringCache,
+    stacks: quick::Stacks,
     tape: Vec<u8>,
 }
 
@@ -40,6 +44,11 @@ pub struct JsonNotes {
 /// [`Code::RowJson`], [`Code::RowEncoding`] or [`Code::RowDepth`]; the detail names the byte
 /// (1-based) where reading stopped.
 pub fn parse(bytes: &[u8], seen: &mut JsonNotes) -> Result<Data, Reject> {
+    quick::parse(bytes, seen).map_or_else(|| parse_strictly(bytes, seen), Ok)
+}
+
+/// The same by the reader that can say what is wrong.
+fn parse_strictly(bytes: &[u8], seen: &mut JsonNotes) -> Result<Data, Reject> {
     let cursor = Jiter::with_tape(bytes, std::mem::take(&mut seen.tape));
     let mut reader = Reader {
         cursor,
@@ -125,16 +134,7 @@ impl Reader<'_, '_> {
         let start = self.cursor.current_index();
         let digits = self.cursor.known_number_bytes(peek)?;
         let text = std::str::from_utf8(digits).unwrap_or_default(); // a JSON number is ASCII
-        if text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-            return match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Ok(Data::Float(number)),
-                _ => Err(Stop::TooLarge(start)),
-            };
-        }
-        Ok(match text.parse::<i64>() {
-            Ok(number) => Data::Int(number),
-            Err(_) => Data::BigInt(text.into()),
-        })
+        number(text).ok_or(Stop::TooLarge(start))
     }
 
     fn check_depth(&self, depth: u32) -> Result<(), Stop> {
@@ -144,6 +144,18 @@ impl Reader<'_, '_> {
         debug_assert!(self.cursor.current_index() <= self.bytes.len());
         Ok(())
     }
+}
+
+/// The value of a number, unless it is too large for a float.
+fn number(text: &str) -> Option<Data> {
+    if text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+        let number = text.parse::<f64>().ok()?;
+        return number.is_finite().then_some(Data::Float(number));
+    }
+    Some(match text.parse::<i64>() {
+        Ok(number) => Data::Int(number),
+        Err(_) => Data::BigInt(text.into()),
+    })
 }
 
 impl Stop {
@@ -219,6 +231,7 @@ impl std::fmt::Debug for StringCache {
 }
 
 impl StringCache {
+    #[inline]
     fn get(&mut self, text: &str) -> Arc<str> {
         if text.len() > CACHED_BYTES {
             return text.into();
@@ -231,13 +244,21 @@ impl StringCache {
     }
 }
 
-/// FNV-1a over at most [`CACHED_BYTES`] bytes; a bad spread costs only time.
+/// A place for a text, by its length and by eight bytes at either end; a bad spread costs only time.
+#[inline]
 fn slot(bytes: &[u8]) -> usize {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in bytes {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    (hash >> 32) as usize % SLOTS
+    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => (
+            bytes
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            0,
+        ),
+    };
+    let mixed =
+        (head ^ tail.rotate_left(32) ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize % SLOTS
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `messages`: a list of `{role, content, …}`; and what every conversation shares.
 
+use std::sync::Arc;
+
 use sftprep_template::{Data, Map};
 
 use super::parts;
@@ -41,6 +43,7 @@ pub(super) fn parse(row: &mut Row<'_>) -> Result<Sample, Reject> {
 #[derive(Default)]
 pub(super) struct Turns {
     messages: Vec<Data>,
+    /// Empty as long as no message says anything of it; so are the weights.
     train: Vec<Option<bool>>,
     weight: Vec<f32>,
 }
@@ -74,6 +77,7 @@ impl Turns {
         column: &str,
         row: &mut Row<'_>,
     ) -> Result<(), Reject> {
+        self.messages.reserve(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let at = At { column, index };
             let mut message = match item {
@@ -88,35 +92,22 @@ impl Turns {
     }
 
     pub(super) fn push(&mut self, turn: Turn) {
+        put(&mut self.train, self.messages.len(), turn.train, None);
+        put(&mut self.weight, self.messages.len(), turn.weight, 1.0);
         self.messages.push(Data::Map(turn.message));
-        self.train.push(turn.train);
-        self.weight.push(turn.weight);
     }
 
     /// Says that none of the messages so far is trained.
     pub(super) fn set_context(&mut self) {
-        self.train.fill(Some(false));
+        self.train.clear();
+        self.train.resize(self.messages.len(), Some(false));
     }
 
     /// The conversation, with the row's tools, documents and template arguments.
-    pub(super) fn finish(
-        mut self,
-        column: &str,
-        row: &mut Row<'_>,
-    ) -> Result<Conversation, Reject> {
+    pub(super) fn finish(self, column: &str, row: &mut Row<'_>) -> Result<Conversation, Reject> {
         if self.messages.is_empty() {
             let detail = format!("{column} has no message");
             return Err(Reject::new(Code::FormatEmpty, detail).at_field(column));
-        }
-        if self.train.iter().all(Option::is_none) {
-            self.train.clear();
-        }
-        if self
-            .weight
-            .iter()
-            .all(|weight| weight.to_bits() == 1_f32.to_bits())
-        {
-            self.weight.clear();
         }
         Ok(Conversation {
             messages: self.messages,
@@ -126,6 +117,14 @@ impl Turns {
             train: self.train,
             weight: self.weight,
         })
+    }
+}
+
+/// Says something of message `at`, unless it is what is usual and nothing else was said so far.
+fn put<T: Copy + PartialEq>(said: &mut Vec<T>, at: usize, what: T, usual: T) {
+    if what != usual || !said.is_empty() {
+        said.resize(at, usual);
+        said.push(what);
     }
 }
 
@@ -141,6 +140,17 @@ fn rename(message: &mut Map, row: &Row<'_>, wanted: &str, name: &str) {
 
 /// Brings a message with `role` and `content` into the normal form.
 pub(super) fn turn(mut message: Map, at: At<'_>, row: &mut Row<'_>) -> Result<Turn, Reject> {
+    // most have nothing else, and need not be asked for it by its many names
+    let plain = |(name, _): (&Arc<str>, &Data)| matches!(&**name, "role" | "content");
+    if message.iter().all(plain) {
+        let role = role(&mut message, at, row)?;
+        content(&mut message, role, at, row)?;
+        return Ok(Turn {
+            message,
+            train: None,
+            weight: 1.0,
+        });
+    }
     for name in OPTIONAL {
         if message.get(name) == Some(&Data::Null) {
             message.remove(name);

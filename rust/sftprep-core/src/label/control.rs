@@ -55,9 +55,16 @@ impl ControlTokens {
         self.classes.iter().copied()
     }
 
-    /// Whether a match found in a rendering is a token there, rather than text that looks so.
-    pub fn accepts(&self, found: &AddedMatch, rendered: &Rendered, spans: &[ByteSpan]) -> bool {
-        let own = || template_wrote(rendered, found.start, found.end);
+    /// Whether a match found in a rendering is a token there, rather than text that looks so. Next
+    /// comes a match behind it, as a rule: `near` is the segment where looking for it begins.
+    pub fn accepts(
+        &self,
+        found: &AddedMatch,
+        rendered: &Rendered,
+        spans: &[ByteSpan],
+        near: &mut usize,
+    ) -> bool {
+        let mut own = || template_wrote(rendered, found.start, found.end, near);
         match self.class(found.id) {
             TokenClass::Plain => true,
             TokenClass::Control => own(),
@@ -108,16 +115,20 @@ fn has_letters_only(content: &str) -> bool {
 
 /// Whether all these bytes are literals, special-token variables or role names. Roles are safe:
 /// only the known ones get past the format.
-fn template_wrote(rendered: &Rendered, start: u32, end: u32) -> bool {
-    let first = rendered
-        .segments
-        .partition_point(|segment| segment.end <= start);
+fn template_wrote(rendered: &Rendered, start: u32, end: u32, near: &mut usize) -> bool {
+    let segments = &rendered.segments;
+    let before = |segment: &Segment| segment.end <= start;
+    let first = match near.checked_sub(1).map(|last| segments.get(last)) {
+        Some(last) if !last.is_some_and(before) => segments.partition_point(before),
+        _ => *near + segments[*near..].iter().take_while(|it| before(it)).count(),
+    };
+    *near = first;
     let own = |segment: &Segment| match segment.origin {
         Origin::Literal | Origin::SpecialToken => true,
         Origin::Leaf(id) => rendered.leaves[id as usize].kind == LeafKind::Role,
     };
     let mut covered = start;
-    for segment in &rendered.segments[first..] {
+    for segment in &segments[first..] {
         if covered >= end {
             break;
         }

@@ -1,7 +1,5 @@
 //! Which proven spans of the text are trained.
 
-use std::collections::BTreeMap;
-
 use sftprep_template::{KindSpan, Labelled, Method, Refusal, Rule, SpanKind as TextKind, Turn};
 
 use crate::config::{LabelConfig, StopPolicy};
@@ -89,7 +87,9 @@ impl Policy {
         turns: &[u32],
         last: Option<u32>,
     ) -> Result<Vec<ByteSpan>, Reject> {
-        let wanted = |turn: &&Result<Turn, Refusal>| turns.contains(&message_of(turn));
+        debug_assert!(turns.is_sorted());
+        let trains = |message: u32| turns.binary_search(&message).is_ok();
+        let wanted = |turn: &&Result<Turn, Refusal>| trains(message_of(turn));
         for turn in labelled.turns.iter().filter(wanted) {
             if let Err(refusal) = turn {
                 let field = format!("messages[{}]", refusal.message);
@@ -103,17 +103,27 @@ impl Policy {
                 .copied()
                 .unwrap_or(1.0)
         };
-        let weights: BTreeMap<u32, f32> = turns.iter().map(|turn| (*turn, weight(*turn))).collect();
-        Ok(labelled
-            .spans
-            .iter()
-            .map(|span| self.mark(span, &weights, last))
-            .collect())
+        let mut marked = Vec::with_capacity(labelled.spans.len());
+        // neighbours are mostly of one message
+        let mut of = (NO_MESSAGE, None);
+        for span in &labelled.spans {
+            let message = span.message.unwrap_or(NO_MESSAGE);
+            if of.0 != message {
+                of = (message, trains(message).then(|| weight(message)));
+            }
+            marked.push(self.mark(span, message, of.1, last));
+        }
+        Ok(marked)
     }
 
-    fn mark(&self, span: &KindSpan, turns: &BTreeMap<u32, f32>, last: Option<u32>) -> ByteSpan {
-        let message = span.message.unwrap_or(NO_MESSAGE);
-        let turn = turns.get(&message);
+    /// A span of a message, whose weight is given if it is to be trained.
+    fn mark(
+        &self,
+        span: &KindSpan,
+        message: u32,
+        weight: Option<f32>,
+        last: Option<u32>,
+    ) -> ByteSpan {
         let kind = kind(span.kind);
         let wanted = wants(&self.config, kind, last == Some(message));
         ByteSpan {
@@ -121,8 +131,8 @@ impl Policy {
             end: span.end,
             kind,
             message,
-            trained: wanted && turn.is_some(),
-            weight: turn.copied().unwrap_or(1.0),
+            trained: wanted && weight.is_some(),
+            weight: weight.unwrap_or(1.0),
         }
     }
 }

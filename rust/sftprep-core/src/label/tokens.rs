@@ -23,11 +23,7 @@ pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, 
         while let Some(&[start, end]) = offsets.get(token)
             && (start < span.end || last)
         {
-            // a span has many tokens and few that straddle its end
-            let inside = offsets[token..]
-                .iter()
-                .take_while(|[start, end]| *start < span.end && *end <= span.end)
-                .count();
+            let inside = leading(&offsets[token..], span.end);
             let reached = if inside > 0 { &[] } else { &spans[at + 1..] };
             token += inside.max(1);
             builder.push(token as u32, token_span(span, reached, end));
@@ -39,6 +35,17 @@ pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, 
     };
     check_every_turn(&example, spans)?;
     Ok(example)
+}
+
+/// How many tokens at the beginning lie before byte `end`. A span has many of those and few that
+/// straddle its end, so they are looked at by eights, which takes one branch.
+fn leading(tokens: &[[u32; 2]], end: u32) -> usize {
+    let inside = |[first, last]: &[u32; 2]| u32::from(*first < end) & u32::from(*last <= end);
+    let (eights, _) = tokens.as_chunks::<8>();
+    let all = |eight: &&[[u32; 2]; 8]| eight.iter().map(inside).sum::<u32>() == 8;
+    let sure = 8 * eights.iter().take_while(all).count();
+    let rest = tokens[sure..].iter();
+    sure + rest.take_while(|token| inside(token) == 1).count()
 }
 
 /// The label of a token that starts in `first` and ends at byte `end`.
@@ -91,19 +98,19 @@ impl Builder {
 
 /// Never a silent zero mask: each message with trained bytes must have a trained token.
 fn check_every_turn(example: &Example, spans: &[ByteSpan]) -> Result<(), Reject> {
-    let mut wanted: Vec<u32> = spans
-        .iter()
-        .filter(|span| span.trained && span.end > span.start)
-        .map(|span| span.message)
-        .collect();
-    wanted.dedup();
-    for message in wanted {
-        let has_token = example
-            .spans
-            .iter()
-            .any(|span| span.trained && span.message == message);
-        if !has_token {
-            return Err(zero_turn(message));
+    let mut last = None;
+    // turns come in the order of their tokens, so each is looked for behind the one before
+    let mut found = 0;
+    for span in spans.iter().filter(|it| it.trained && it.end > it.start) {
+        if last.replace(span.message) == Some(span.message) {
+            continue;
+        }
+        let (before, behind) = example.spans.split_at(found);
+        let has = |it: &TokenSpan| it.trained && it.message == span.message;
+        if let Some(at) = behind.iter().position(has) {
+            found += at;
+        } else if !before.iter().any(has) {
+            return Err(zero_turn(span.message));
         }
     }
     if example.trained_tokens() == 0 {

@@ -20,6 +20,12 @@ pub(super) type Accept<'a> = dyn FnMut(&AddedMatch) -> bool + 'a;
 pub(super) struct Edges(Vec<u32>);
 
 impl Edges {
+    /// Its memory, for another text.
+    pub(super) fn cleared(mut self) -> Self {
+        self.0.clear();
+        self
+    }
+
     /// Takes a token that is one in the text. (One that takes white space beside it tells nothing.)
     pub(super) fn add(&mut self, token: &AddedMatch) {
         if (token.span_start, token.span_end) == (token.start, token.end) {

@@ -104,6 +104,7 @@ pub struct Worker<'r> {
     encoder: Encoder<'r>,
     pub(super) encoding: Encoding,
     scratch: Encoding,
+    edges: Edges,
     default: Option<Session<'r>>,
     tool_use: Option<Session<'r>>,
     options: SpanOptions,
@@ -136,6 +137,7 @@ impl<'r> Worker<'r> {
             encoder: recipe.tokenizer.encoder(),
             encoding: state.encoding,
             scratch: Encoding::default(),
+            edges: Edges::default(),
             default: templates.map(|t| session(&t.default, state.default)),
             tool_use: tool_use.map(|t| session(t, state.tool_use)),
             traces: false,
@@ -244,11 +246,13 @@ impl<'r> Worker<'r> {
             .filter(|turn| turns.contains(&turn.message))
             .filter_map(|turn| Some((turn.message, turn.ranges.first()?.0)))
             .collect();
+        let mut near = 0;
         let (refused, boundaries) = self.encode(&rendered.text, &starts, |found| {
-            control.accepts(found, rendered, &spans)
+            control.accepts(found, rendered, &spans, &mut near)
         })?;
         let mut prepared = self.labelled(&spans, refused)?;
         prepared.boundaries = boundaries;
+        prepared.methods.reserve_exact(turns.len());
         for turn in labelled.turns.iter().flatten() {
             if turns.contains(&turn.message) {
                 prepared
@@ -382,7 +386,7 @@ impl<'r> Worker<'r> {
         let label = &self.recipe.config.label;
         let policy = label.special_text;
         let refused = Cell::new(false);
-        let edges = RefCell::new(Edges::default());
+        let edges = RefCell::new(std::mem::take(&mut self.edges).cleared());
         let mut decide = |found: &AddedMatch| {
             let accepted = accept(found);
             refused.set(refused.get() || !accepted);
@@ -420,6 +424,7 @@ impl<'r> Worker<'r> {
             encode_cut(&mut self.encoder, text, &cuts, decide, &mut self.encoding)
                 .map_err(failed)?;
         }
+        self.edges = edges;
         if whole_refused && policy == SpecialText::Refuse {
             let detail = "text of the row spells a control token";
             return Err(Reject::new(Code::LabelControlText, detail).into());

@@ -38,8 +38,9 @@ impl Worker<'_> {
         let labelled = self.render_to(&before, true)?;
         let spans = self.recipe.policy.apply(&before, &labelled, &[], None)?;
         let (rendered, control) = (&labelled.rendered, &self.recipe.control);
+        let mut near = 0;
         self.encode(&rendered.text, &[], |found| {
-            control.accepts(found, rendered, &spans)
+            control.accepts(found, rendered, &spans, &mut near)
         })?;
         Ok(Prompt {
             ids: self.encoding.ids.clone(),

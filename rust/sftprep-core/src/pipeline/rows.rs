@@ -175,10 +175,11 @@ impl Counts {
                 *self.dropped_fields.entry(field.clone()).or_default() += 1;
             }
             for (_, method) in &sample.methods {
-                *self
-                    .turns_by_method
-                    .entry((*method).to_owned())
-                    .or_default() += 1;
+                if let Some(turns) = self.turns_by_method.get_mut(*method) {
+                    *turns += 1;
+                } else {
+                    self.turns_by_method.insert((*method).to_owned(), 1);
+                }
             }
         }
     }

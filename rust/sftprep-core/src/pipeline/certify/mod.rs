@@ -310,7 +310,7 @@ impl Trial<'_> {
         let control = &self.recipe.control;
         let mut encoding = sftprep_tokenize::Encoding::default();
         let mut accept =
-            |found: &sftprep_tokenize::AddedMatch| control.accepts(found, rendered, spans);
+            |found: &sftprep_tokenize::AddedMatch| control.accepts(found, rendered, spans, &mut 0);
         self.recipe
             .tokenizer
             .encoder()
