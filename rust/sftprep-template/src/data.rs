@@ -179,6 +179,14 @@ impl Map {
             .map(|(_, value)| value)
     }
 
+    /// The place and value of the entry under `key`.
+    #[inline]
+    pub(crate) fn find(&self, key: &str) -> Option<(usize, &Data)> {
+        let mut entries = self.0.iter().enumerate();
+        let (at, (_, value)) = entries.find(|(_, (name, _))| same_word(name, key))?;
+        Some((at, value))
+    }
+
     /// The value under `key`, to be changed in place.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Data> {
         self.0

@@ -7,6 +7,7 @@ use crate::ast::For;
 use crate::data::{Data, Map};
 use crate::error::{Fault, Res};
 use crate::eval::Interp;
+use crate::messages::Messages;
 use crate::ops::undefined_error;
 use crate::text::{Origin, Str};
 use crate::trace::Step;
@@ -16,6 +17,7 @@ use crate::value::{Gen, GenOp, Value, View, range_len};
 pub(crate) enum ValueIter<'t> {
     Empty,
     List(Rc<Vec<Value<'t>>>, usize),
+    Messages(Messages<'t>, usize),
     Data(&'t [Data], Origin, usize),
     DataMap(&'t Map, Origin, usize, View),
     Map(Rc<Vec<(Value<'t>, Value<'t>)>>, usize, View),
@@ -37,6 +39,7 @@ impl<'t> ValueIter<'t> {
             Value::Data(Data::List(items), origin) => Self::Data(items, *origin, 0),
             Value::Data(Data::Map(map), origin) => Self::DataMap(map, *origin, 0, View::Keys),
             Value::List(items) | Value::Tuple(items) => Self::List(items.clone(), 0),
+            Value::Messages(messages) => Self::Messages(*messages, 0),
             Value::Map(entries) => Self::Map(entries.clone(), 0, View::Keys),
             Value::Range(range) => Self::Range(range.0, range.2, range_len(range)),
             Value::View(view, map) => match &**map {
@@ -70,6 +73,7 @@ impl<'t> ValueIter<'t> {
         Some(match self {
             Self::Empty => 0,
             Self::List(items, at) => items.len() - at,
+            Self::Messages(messages, at) => messages.len() - at,
             Self::Data(items, _, at) => items.len() - at,
             Self::DataMap(map, _, at, _) => map.len() - at,
             Self::Map(entries, at, _) => entries.len() - at,
@@ -85,12 +89,13 @@ impl<'t> Interp<'t> {
         Ok(match iter {
             ValueIter::Empty => None,
             ValueIter::List(items, at) => {
-                let item = match items.get(*at) {
-                    // without the choice among all kinds that a copy begins with
-                    Some(Value::Data(data, origin)) => Some(Value::Data(data, *origin)),
-                    item => item.cloned(),
-                };
+                let item = items.get(*at).cloned();
                 *at += 1;
+                item
+            }
+            ValueIter::Messages(messages, at) => {
+                let item = messages.get(*at);
+                *at += usize::from(item.is_some());
                 item
             }
             ValueIter::Data(items, origin, at) => match items.get(*at) {
@@ -103,8 +108,9 @@ impl<'t> Interp<'t> {
             },
             ValueIter::DataMap(map, origin, at, view) => match map.at(*at) {
                 Some((key, value)) => {
+                    let place = *at;
                     *at += 1;
-                    Some(self.data_entry(key, value, *origin, *view))
+                    Some(self.data_entry((place, key, value), *origin, *view))
                 }
                 None => None,
             },
@@ -158,13 +164,12 @@ impl<'t> Interp<'t> {
 
     fn data_entry(
         &mut self,
-        key: &'t str,
-        value: &'t Data,
+        (at, key, value): (usize, &'t str, &'t Data),
         origin: Origin,
         view: View,
     ) -> Value<'t> {
         // A key is input too: it carries the origin of the value that it names.
-        let child = self.leaves.child(origin, Step::Key(key));
+        let child = self.leaves.entry(origin, at, key);
         let key_text = || {
             let text = Str::leaf(key, child);
             Value::Str(if child == crate::text::LITERAL {

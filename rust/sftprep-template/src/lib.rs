@@ -41,6 +41,7 @@ mod iter;
 mod lexer;
 mod limits;
 mod markup;
+mod messages;
 mod methods;
 mod ops;
 mod out;

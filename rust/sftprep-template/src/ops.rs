@@ -102,6 +102,11 @@ fn sequence<'a, 't>(value: &'a Value<'t>) -> Option<(bool, usize, Getter<'a, 't>
     match value {
         Value::List(items) => Some((true, items.len(), Box::new(|i| items[i].clone()))),
         Value::Tuple(items) => Some((false, items.len(), Box::new(|i| items[i].clone()))),
+        Value::Messages(messages) => Some((
+            true,
+            messages.len(),
+            Box::new(|i| messages.get(i).unwrap_or(Value::None(LITERAL))),
+        )),
         Value::Data(Data::List(items), _) => Some((
             true,
             items.len(),
@@ -240,7 +245,7 @@ pub(crate) fn order<'t>(op: CmpOp, a: &Value<'t>, b: &Value<'t>, depth: u32) -> 
 /// Whether a value may be a dict key.
 pub(crate) fn check_hashable(value: &Value<'_>) -> Res<()> {
     match value {
-        Value::List(_) | Value::Map(_) | Value::Data(..) => Err(Fault::type_error(format!(
+        Value::List(_) | Value::Messages(_) | Value::Map(_) | Value::Data(..) => Err(Fault::type_error(format!(
             "unhashable type: '{}'",
             value.type_name()
         ))),

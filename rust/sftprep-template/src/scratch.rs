@@ -5,11 +5,12 @@
 
 use std::cell::Cell;
 
+use crate::data::Data;
 use crate::eval::Frame;
 use crate::out::{Out, Pool};
 use crate::template::Rendered;
 use crate::text::Run;
-use crate::trace::Node;
+use crate::trace::{Links, Node, Tables};
 use crate::value::Value;
 
 /// Bytes of output, and entries of the other buffers, that are worth keeping.
@@ -23,7 +24,9 @@ pub(crate) struct Scratch {
     pub runs: Vec<Run>,
     pub pool: Pool,
     pub frames: Vec<Frame>,
+    places: Vec<Links>,
     nodes: Vec<Node<'static>>,
+    messages: Vec<&'static Data>,
     slots: Vec<Value<'static>>,
     context: Vec<Value<'static>>,
     /// A result that was given back.
@@ -80,8 +83,19 @@ impl Scratch {
         let _ = KEPT.try_with(|kept| kept.set(Some(scratch)));
     }
 
-    pub(crate) fn nodes<'t>(&mut self) -> Vec<Node<'t>> {
-        empty(std::mem::take(&mut self.nodes))
+    pub(crate) fn tables<'t>(&mut self) -> Tables<'t> {
+        let nodes = empty(std::mem::take(&mut self.nodes));
+        (std::mem::take(&mut self.places), nodes)
+    }
+
+    pub(crate) fn messages<'t>(&mut self) -> Vec<&'t Data> {
+        empty(std::mem::take(&mut self.messages))
+    }
+
+    pub(crate) fn put_messages(&mut self, messages: Vec<&Data>) {
+        if messages.capacity() <= MAX_ITEMS {
+            self.messages = empty(messages);
+        }
     }
 
     pub(crate) fn slots<'t>(&mut self) -> Vec<Value<'t>> {
@@ -95,10 +109,14 @@ impl Scratch {
     /// Takes back the buffers of a render.
     pub(crate) fn put(
         &mut self,
-        nodes: Vec<Node<'_>>,
+        (mut places, nodes): Tables<'_>,
         slots: Vec<Value<'_>>,
         context: Vec<Value<'_>>,
     ) {
+        if places.capacity() <= MAX_ITEMS {
+            places.clear();
+            self.places = places;
+        }
         if nodes.capacity() <= MAX_ITEMS {
             self.nodes = empty(nodes);
         }

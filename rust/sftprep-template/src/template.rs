@@ -5,10 +5,11 @@ use crate::data::{Data, same_word};
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
 use crate::out::Out;
-use crate::request::{Prepared, Request, prepare};
+use crate::messages::{Conversation, Messages};
+use crate::request::{Request, prepare};
 use crate::scratch::Scratch;
 use crate::text::{GENERATION, INEXACT, LEAF, LITERAL, OWNER_MASK, Run, SPECIAL, Str};
-use crate::trace::{Leaf, LeafKind, Leaves};
+use crate::trace::{Leaf, LeafKind, Leaves, MAX_MESSAGES};
 use crate::value::{Undef, Value};
 use crate::{fold, lexer, parser, resolve, walk};
 
@@ -111,13 +112,20 @@ impl ChatTemplate {
         let result = check_request(request).and_then(|()| {
             let prepared = prepare(request.messages);
             let mut scratch = Scratch::take();
-            let mut leaves = Leaves::new(trace, request.messages.len(), scratch.nodes());
+            let mut conversation = Conversation {
+                messages: scratch.messages(),
+                traced: trace,
+            };
+            let given = request.messages.iter().enumerate();
+            let seen = given.map(|(index, given)| prepared.message(index).unwrap_or(given));
+            conversation.messages.extend(seen);
+            let mut leaves = Leaves::new(&conversation, scratch.tables());
             let mut context = scratch.context();
             let names = self.program.names.iter();
             let given = !request.kwargs.is_empty();
             context.extend(names.map(|(name, source)| match source {
                 Source::Token if !given => token(name, request),
-                _ => variable((name, *source), request, &prepared, &mut leaves),
+                _ => variable((name, *source), request, &conversation, &mut leaves),
             }));
             let mut interp =
                 Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
@@ -129,6 +137,7 @@ impl ChatTemplate {
                 Ok(done(&mut interp.out, &mut interp.leaves, spare))
             });
             let out = interp.end(&mut scratch);
+            scratch.put_messages(conversation.messages);
             scratch.keep(out);
             result
         });
@@ -187,6 +196,10 @@ fn compile(source: &str) -> Res<Program> {
 }
 
 fn check_request(request: &Request<'_>) -> Res<()> {
+    if request.messages.len() > MAX_MESSAGES {
+        let text = format!("more than {MAX_MESSAGES} messages in one conversation");
+        return Err(Fault::value_error(text));
+    }
     for (index, message) in request.messages.iter().enumerate() {
         if message.as_map().is_none() {
             let text = format!("messages[{index}] must be an object");
@@ -214,7 +227,7 @@ fn check_request(request: &Request<'_>) -> Res<()> {
 fn variable<'t>(
     (name, source): (&'t str, Source),
     request: &'t Request<'_>,
-    prepared: &'t Prepared,
+    conversation: &'t Conversation<'t>,
     leaves: &mut Leaves<'t>,
 ) -> Value<'t> {
     if let Some(value) = request.kwargs.get(name) {
@@ -234,17 +247,7 @@ fn variable<'t>(
         }
     };
     match source {
-        Source::Messages => {
-            let given = request.messages.iter().enumerate();
-            Value::list(
-                given
-                    .map(|(index, given)| {
-                        let message = prepared.message(index).unwrap_or(given);
-                        Value::Data(message, leaves.message(index))
-                    })
-                    .collect(),
-            )
-        }
+        Source::Messages => Value::Messages(Messages::all(conversation)),
         Source::Tools => list(request.tools, LeafKind::Tools, leaves),
         Source::Documents => list(request.documents, LeafKind::Documents, leaves),
         Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
@@ -269,7 +272,6 @@ fn token<'t>(name: &'t str, request: &'t Request<'_>) -> Value<'t> {
 /// Turns runs into segments with a table of the leaves that occur; `spare` is empty, for its memory.
 fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
     let (mut text, mut segments, mut table) = (spare.text, spare.segments, spare.leaves);
-    table.reserve(leaves.most());
     let segment = |run: &Run| {
         let mut segment = Segment {
             end: run.end,

@@ -100,6 +100,7 @@ impl Test {
                     | Value::Str(_)
                     | Value::Data(..)
                     | Value::List(_)
+                    | Value::Messages(_)
                     | Value::Tuple(_)
                     | Value::Map(_)
                     | Value::Range(_)
@@ -224,6 +225,7 @@ fn same<'t>(a: &Value<'t>, b: &Value<'t>) -> bool {
         (Value::List(a), Value::List(b)) | (Value::Tuple(a), Value::Tuple(b)) => {
             std::rc::Rc::ptr_eq(a, b)
         }
+        (Value::Messages(a), Value::Messages(b)) => a.same(b),
         (Value::Map(a), Value::Map(b)) => std::rc::Rc::ptr_eq(a, b),
         (Value::Namespace(a), Value::Namespace(b)) => std::rc::Rc::ptr_eq(a, b),
         _ => false,

@@ -103,7 +103,10 @@ impl<'t> Interp<'t> {
             }
             Value::Big(digits, origin) => out.push(digits, *origin, INEXACT, tag),
             Value::Float(number, origin) => out.push(&json_float(*number), *origin, INEXACT, tag),
-            Value::List(_) | Value::Tuple(_) | Value::Data(Data::List(_), _) => {
+            Value::List(_)
+            | Value::Messages(_)
+            | Value::Tuple(_)
+            | Value::Data(Data::List(_), _) => {
                 self.json_list(value, style, depth, out)?;
             }
             _ if is_mapping(value) => self.json_map(value, style, depth, out)?,

@@ -3,11 +3,21 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::data::same_word;
+use crate::data::{Data, Map, same_word};
+use crate::messages::Conversation;
 use crate::text::{LEAF, LITERAL, Origin};
 
 /// Table entries beyond this go to their parent: still the right message, only less exact.
 const MAX_NODES: usize = 100_000;
+/// Marks the origin of a message or of one of its first fields, which need no table entry: nearly
+/// all that a chat template prints. The number of the message stands above [`FIELD_BITS`] bits
+/// with the place of the field in the message, or [`WHOLE`].
+const PLACE: Origin = 1 << 30;
+const FIELD_BITS: u32 = 3;
+const WHOLE: Origin = (1 << FIELD_BITS) - 1;
+const MESSAGE: Origin = LEAF | PLACE | WHOLE;
+/// Messages beyond this have no place.
+pub(crate) const MAX_MESSAGES: usize = 1 << (30 - FIELD_BITS);
 const NO_MESSAGE: u32 = u32::MAX;
 /// No such node.
 const NONE: u32 = u32::MAX;
@@ -59,88 +69,134 @@ pub(crate) enum Step<'t> {
     Index(u32),
 }
 
+/// An input value that is no place of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node<'t> {
-    parent: u32,
+    /// The origin of what it is in; its own for what is in nothing.
+    parent: Origin,
     message: u32,
-    /// The child made last, and the one that its parent made before this.
-    child: u32,
+    links: Links,
+    /// The child that its parent made before this.
     sibling: u32,
-    /// Its number in the table of the result.
-    leaf: u32,
     kind: LeafKind,
     step: Step<'t>,
 }
 
-impl<'t> Node<'t> {
-    fn new(parent: u32, message: u32, kind: LeafKind, step: Step<'t>) -> Self {
-        Self {
-            parent,
-            message,
-            child: NONE,
-            sibling: NONE,
-            leaf: NONE,
-            kind,
-            step,
-        }
-    }
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Links {
+    /// The number in the table of the result.
+    leaf: u32,
+    /// The child made last.
+    child: u32,
 }
 
-/// Leaves met while rendering. Entry i below the number of messages is message i itself.
-#[derive(Debug, Default)]
+const UNLINKED: Links = Links {
+    leaf: NONE,
+    child: NONE,
+};
+
+/// Leaves met while rendering.
+#[derive(Debug)]
 pub(crate) struct Leaves<'t> {
+    conversation: &'t Conversation<'t>,
+    /// Of each place of each message.
+    places: Vec<Links>,
     nodes: Vec<Node<'t>>,
-    messages: u32,
-    on: bool,
+}
+
+/// Memory of [`Leaves`].
+pub(crate) type Tables<'t> = (Vec<Links>, Vec<Node<'t>>);
+
+/// The origin of message `index` as a whole.
+#[inline]
+pub(crate) fn message_origin(index: usize) -> Origin {
+    LEAF | PLACE | (index as u32) << FIELD_BITS | WHOLE
+}
+
+fn is_place(origin: Origin) -> bool {
+    origin & PLACE != 0
 }
 
 impl<'t> Leaves<'t> {
-    /// `nodes`: empty, for its memory.
-    pub(crate) fn new(on: bool, messages: usize, mut nodes: Vec<Node<'t>>) -> Self {
-        // Message identity is needed for owners, but only when tracing.
-        let messages = if on { messages as u32 } else { 0 };
-        nodes.extend((0..messages).map(|m| Node::new(m, m, LeafKind::Message, Step::Root)));
+    /// `tables`: empty, for their memory.
+    pub(crate) fn new(conversation: &'t Conversation<'t>, tables: Tables<'t>) -> Self {
+        let (mut places, nodes) = tables;
+        if conversation.traced {
+            places.resize(conversation.messages.len() << FIELD_BITS, UNLINKED);
+        }
         Self {
+            conversation,
+            places,
             nodes,
-            messages,
-            on,
         }
     }
 
-    /// A bound on the leaves that occur in the text.
-    pub(crate) fn most(&self) -> usize {
-        self.nodes.len() - self.messages as usize
-    }
-
-    pub(crate) fn into_nodes(self) -> Vec<Node<'t>> {
-        self.nodes
-    }
-
-    /// The origin of message `index` as a whole.
-    pub(crate) fn message(&self, index: usize) -> Origin {
-        if self.on {
-            LEAF | index as u32
-        } else {
-            LITERAL
-        }
+    pub(crate) fn into_tables(self) -> Tables<'t> {
+        (self.places, self.nodes)
     }
 
     /// A root that is not a message.
     pub(crate) fn root(&mut self, kind: LeafKind, name: &'t str) -> Origin {
-        if !self.on {
+        if !self.conversation.traced {
             return LITERAL;
         }
-        let parent = self.nodes.len() as u32;
-        self.push(Node::new(parent, NO_MESSAGE, kind, Step::Key(name)))
+        self.push_root(NO_MESSAGE, kind, Step::Key(name))
     }
 
-    fn push(&mut self, node: Node<'t>) -> Origin {
-        self.nodes.push(node);
-        LEAF | (self.nodes.len() as u32 - 1)
+    fn push_root(&mut self, message: u32, kind: LeafKind, step: Step<'t>) -> Origin {
+        let origin = LEAF | self.nodes.len() as u32;
+        self.nodes.push(Node {
+            parent: origin,
+            message,
+            links: UNLINKED,
+            sibling: NONE,
+            kind,
+            step,
+        });
+        origin
     }
 
     fn node(&self, origin: Origin) -> &Node<'t> {
         &self.nodes[(origin & !LEAF) as usize]
+    }
+
+    /// The message of a place, and the field there unless it is the message as a whole.
+    fn place(&self, origin: Origin) -> (u32, Option<&'t str>) {
+        let message = (origin & !MESSAGE) >> FIELD_BITS;
+        let given: Option<&'t Data> = self.conversation.messages.get(message as usize).copied();
+        let field = given
+            .and_then(Data::as_map)
+            .and_then(|map| map.at((origin & WHOLE) as usize));
+        let key = field.map(|(key, _)| &**key);
+        (message, key.filter(|_| origin & WHOLE != WHOLE))
+    }
+
+    fn kind(&self, origin: Origin) -> LeafKind {
+        if is_place(origin) {
+            match self.place(origin).1 {
+                Some("role") => LeafKind::Role,
+                _ => LeafKind::Message,
+            }
+        } else {
+            self.node(origin).kind
+        }
+    }
+
+    fn links(&mut self, origin: Origin) -> &mut Links {
+        if is_place(origin) {
+            &mut self.places[(origin & !(LEAF | PLACE)) as usize]
+        } else {
+            &mut self.nodes[(origin & !LEAF) as usize].links
+        }
+    }
+
+    /// The origin of the entry at `at` of the object of origin `parent`.
+    #[inline]
+    pub(crate) fn entry(&mut self, parent: Origin, at: usize, key: &'t str) -> Origin {
+        if parent & MESSAGE == MESSAGE && at < WHOLE as usize {
+            return parent - WHOLE + at as u32;
+        }
+        self.child(parent, Step::Key(key))
     }
 
     /// The origin of a value inside the container of origin `parent`.
@@ -153,58 +209,79 @@ impl<'t> Leaves<'t> {
     }
 
     fn child_node(&mut self, parent: Origin, step: Step<'t>) -> Origin {
-        let index = parent & !LEAF;
-        let node = &self.nodes[index as usize];
+        let is_message = parent & MESSAGE == MESSAGE;
+        if is_message
+            && let Step::Key(key) = step
+            && let Some(at) = self.field_at(parent, key)
+        {
+            return parent - WHOLE + at;
+        }
         // Tools and variables are told apart as wholes only: no mask depends on more.
-        if !matches!(node.kind, LeafKind::Message) {
+        if !matches!(self.kind(parent), LeafKind::Message) {
             return parent;
         }
-        let (message, newest) = (node.message, node.child);
+        let newest = self.links(parent).child;
+        if let Some(known) = self.find_child(newest, step) {
+            return LEAF | known;
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return parent;
+        }
+        let kind = if is_message && step == Step::Key("role") {
+            LeafKind::Role
+        } else {
+            LeafKind::Message
+        };
+        let index = self.nodes.len() as u32;
+        let message = self.message_of(parent).unwrap_or(NO_MESSAGE);
+        self.links(parent).child = index;
+        self.nodes.push(Node {
+            parent,
+            message,
+            links: UNLINKED,
+            sibling: newest,
+            kind,
+            step,
+        });
+        LEAF | index
+    }
+
+    /// The place of a field of a message, if it has one.
+    fn field_at(&self, message: Origin, key: &str) -> Option<u32> {
+        let (index, _) = self.place(message);
+        let map: &Map = self.conversation.messages.get(index as usize)?.as_map()?;
+        let (at, _) = map.find(key)?;
+        (at < WHOLE as usize).then_some(at as u32)
+    }
+
+    fn find_child(&self, newest: u32, step: Step<'t>) -> Option<u32> {
         let mut known = newest;
         for _ in 0..MAX_SIBLINGS {
-            let Some(node) = self.nodes.get(known as usize) else {
-                break;
-            };
+            let node = self.nodes.get(known as usize)?;
             let same = match (node.step, step) {
                 (Step::Key(known), Step::Key(key)) => same_word(known, key),
                 (known, step) => known == step,
             };
             if same {
-                return LEAF | known;
+                return Some(known);
             }
             known = node.sibling;
         }
-        if self.nodes.len() >= MAX_NODES {
-            return parent;
-        }
-        let is_role = index < self.messages && matches!(step, Step::Key("role"));
-        let kind = if is_role {
-            LeafKind::Role
-        } else {
-            LeafKind::Message
-        };
-        let made = Node {
-            sibling: newest,
-            ..Node::new(index, message, kind, step)
-        };
-        self.nodes[index as usize].child = self.nodes.len() as u32;
-        self.push(made)
+        None
     }
 
     /// Whether values inside of one of this origin are not told apart from it.
     pub(crate) fn is_whole(&self, origin: Origin) -> bool {
-        origin & LEAF == 0 || !matches!(self.node(origin).kind, LeafKind::Message)
-    }
-
-    /// The index of the message whose root has this origin.
-    pub(crate) fn root_message(&self, origin: Origin) -> Option<u32> {
-        (origin & LEAF != 0 && (origin & !LEAF) < self.messages).then_some(origin & !LEAF)
+        origin & LEAF == 0 || !matches!(self.kind(origin), LeafKind::Message)
     }
 
     /// The message that a value of this origin came from.
     pub(crate) fn message_of(&self, origin: Origin) -> Option<u32> {
         if origin & LEAF == 0 {
             return None;
+        }
+        if is_place(origin) {
+            return Some((origin & !MESSAGE) >> FIELD_BITS);
         }
         Some(self.node(origin).message).filter(|message| *message != NO_MESSAGE)
     }
@@ -217,51 +294,65 @@ impl<'t> Leaves<'t> {
         if left & LEAF == 0 {
             return right;
         }
-        let (a, b) = (self.node(left).message, self.node(right).message);
-        let message = if a == b { a } else { NO_MESSAGE };
-        if self.nodes.len() >= MAX_NODES && message != NO_MESSAGE {
+        let (a, b) = (self.message_of(left), self.message_of(right));
+        let message = if a == b { a } else { None };
+        if self.nodes.len() >= MAX_NODES && message.is_some() {
             return left;
         }
-        let parent = self.nodes.len() as u32;
-        self.push(Node::new(parent, message, LeafKind::Mixed, Step::Root))
+        self.push_root(
+            message.unwrap_or(NO_MESSAGE),
+            LeafKind::Mixed,
+            Step::Root,
+        )
     }
 
     /// The number of an origin's leaf in `table`, which gets an entry for a new one.
+    #[inline]
     pub(crate) fn number(&mut self, origin: Origin, table: &mut Vec<Leaf>) -> u32 {
-        let index = (origin & !LEAF) as usize;
-        let known = self.nodes[index].leaf;
-        if known != NONE {
-            return known;
+        let links = self.links(origin);
+        if links.leaf != NONE {
+            return links.leaf;
         }
         let number = table.len() as u32;
-        self.nodes[index].leaf = number;
+        links.leaf = number;
         table.push(self.describe(origin));
         number
     }
 
     /// The public description of a leaf.
     fn describe(&self, origin: Origin) -> Leaf {
-        let node = self.node(origin);
-        let message = Some(node.message).filter(|message| *message != NO_MESSAGE);
-        if let Step::Key(key) = node.step
-            && (node.parent) < self.messages
+        let message = self.message_of(origin);
+        if is_place(origin)
+            && let (_, Some(key)) = self.place(origin)
             && let Some(path) = COMMON.iter().find(|path| same_word(path, key))
         {
+            let is_role = same_word(key, "role");
             return Leaf {
-                kind: node.kind,
+                kind: if is_role { LeafKind::Role } else { LeafKind::Message },
                 message,
                 path: Cow::Borrowed(path),
             };
         }
+        Leaf {
+            kind: self.kind(origin),
+            message,
+            path: self.path(origin),
+        }
+    }
+
+    fn path(&self, origin: Origin) -> Cow<'static, str> {
         let mut steps = Vec::new();
-        let mut index = origin & !LEAF;
-        loop {
-            let node = &self.nodes[index as usize];
+        let mut at = origin;
+        while !is_place(at) {
+            let node = self.node(at);
             steps.push(node.step);
-            if node.parent == index {
+            if node.parent == at {
                 break;
             }
-            index = node.parent;
+            at = node.parent;
+        }
+        if is_place(at) && let (_, Some(key)) = self.place(at) {
+            steps.push(Step::Key(key));
         }
         let mut path = String::new();
         for step in steps.iter().rev() {
@@ -277,10 +368,12 @@ impl<'t> Leaves<'t> {
                 }
             }
         }
-        Leaf {
-            kind: node.kind,
-            message,
-            path: Cow::Owned(path),
-        }
+        Cow::Owned(path)
     }
+}
+
+/// The index of the message that this is the origin of as a whole.
+#[inline]
+pub(crate) fn root_message(origin: Origin) -> Option<u32> {
+    (origin & MESSAGE == MESSAGE).then_some((origin & !MESSAGE) >> FIELD_BITS)
 }

@@ -7,6 +7,7 @@ use crate::ast::{For, Macro};
 use crate::data::Data;
 use crate::filters::Filter;
 use crate::iter::ValueIter;
+use crate::messages::Messages;
 use crate::tests::Test;
 use crate::text::{LITERAL, Origin, Str};
 
@@ -24,6 +25,8 @@ pub(crate) enum Value<'t> {
     /// A list or object of the input; never a scalar.
     Data(&'t Data, Origin),
     List(Rc<Vec<Value<'t>>>),
+    /// A list too.
+    Messages(Messages<'t>),
     Tuple(Rc<Vec<Value<'t>>>),
     Map(Rc<Vec<(Value<'t>, Value<'t>)>>),
     Range(Rc<(i64, i64, i64)>),
@@ -222,6 +225,7 @@ impl<'t> Value<'t> {
             | Self::Int(..)
             | Self::Float(..)
             | Self::Data(..)
+            | Self::Messages(_)
             | Self::Func(_) => true,
             Self::Str(text) => text.is_borrowed(),
             _ => false,
@@ -253,7 +257,7 @@ impl<'t> Value<'t> {
             Self::Float(..) => "float",
             Self::Str(text) if text.safe() => "Markup",
             Self::Str(_) => "str",
-            Self::Data(Data::List(_), _) | Self::List(_) => "list",
+            Self::Data(Data::List(_), _) | Self::List(_) | Self::Messages(_) => "list",
             Self::Data(..) | Self::Map(_) => "dict",
             Self::Tuple(_) => "tuple",
             Self::Range(_) => "range",
@@ -281,6 +285,7 @@ impl<'t> Value<'t> {
             Self::Data(Data::List(items), _) => !items.is_empty(),
             Self::Data(Data::Map(map), _) => !map.is_empty(),
             Self::List(items) | Self::Tuple(items) => !items.is_empty(),
+            Self::Messages(messages) => messages.len() > 0,
             Self::Map(entries) => !entries.is_empty(),
             Self::Range(range) => range_len(range) > 0,
             Self::View(_, map) => map.is_true(),
@@ -295,6 +300,7 @@ impl<'t> Value<'t> {
             Self::Data(Data::List(items), _) => items.len(),
             Self::Data(Data::Map(map), _) => map.len(),
             Self::List(items) | Self::Tuple(items) => items.len(),
+            Self::Messages(messages) => messages.len(),
             Self::Map(entries) => entries.len(),
             Self::Range(range) => range_len(range),
             Self::View(_, map) => return map.container_len(),

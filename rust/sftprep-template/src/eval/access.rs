@@ -17,10 +17,10 @@ impl<'t> Interp<'t> {
     #[inline(never)]
     pub(super) fn eval_field(&mut self, field: &'t Field) -> Res<Value<'t>> {
         if let Value::Data(Data::Map(map), origin) = self.place(field.var)
-            && let Some(value) = map.get(&field.key)
+            && let Some((at, value)) = map.find(&field.key)
         {
             let origin = *origin;
-            let origin = self.leaves.child(origin, Step::Key(&field.key));
+            let origin = self.leaves.entry(origin, at, &field.key);
             return Ok(Value::from_data(value, origin));
         }
         self.eval(&field.whole)
@@ -48,9 +48,9 @@ impl<'t> Interp<'t> {
         let object = self.eval(object)?;
         if let Value::Data(Data::Map(map), origin) = object
             && on_dict == Access::None
-            && let Some(value) = map.get(name)
+            && let Some((at, value)) = map.find(name)
         {
-            let origin = self.leaves.child(origin, Step::Key(name));
+            let origin = self.leaves.entry(origin, at, name);
             return Ok(Value::from_data(value, origin));
         }
         self.attr(&object, Str::literal(name))
@@ -139,7 +139,7 @@ impl<'t> Interp<'t> {
             Value::Data(Data::Map(map), origin) => {
                 let index = map.iter().position(|(name, _)| &**name == key)?;
                 let (name, value) = map.at(index)?;
-                let origin = self.leaves.child(*origin, Step::Key(name));
+                let origin = self.leaves.entry(*origin, index, name);
                 Some(Value::from_data(value, origin))
             }
             Value::Map(entries) => entries
@@ -162,7 +162,11 @@ impl<'t> Interp<'t> {
                 }
             }
             (
-                Value::List(_) | Value::Tuple(_) | Value::Range(_) | Value::Data(Data::List(_), _),
+                Value::List(_)
+                | Value::Messages(_)
+                | Value::Tuple(_)
+                | Value::Range(_)
+                | Value::Data(Data::List(_), _),
                 Value::Int(..) | Value::Bool(..),
             ) => {
                 if let Some(value) = self.element(object, index) {
@@ -223,6 +227,7 @@ impl<'t> Interp<'t> {
         let at = wrap_index(index_value(index)?, len)?;
         Some(match list {
             Value::List(items) | Value::Tuple(items) => items[at].clone(),
+            Value::Messages(messages) => messages.get(at)?,
             Value::Range(range) => Value::int(range.0 + range.2 * at as i64),
             Value::Data(Data::List(items), origin) => {
                 let origin = self.leaves.child(*origin, Step::Index(at as u32));
@@ -262,6 +267,7 @@ impl<'t> Interp<'t> {
             object,
             Value::Str(_)
                 | Value::List(_)
+                | Value::Messages(_)
                 | Value::Tuple(_)
                 | Value::Range(_)
                 | Value::Data(Data::List(_), _)
@@ -291,17 +297,20 @@ impl<'t> Interp<'t> {
             return self.slice_text(text, numbers[0], numbers[1], step);
         }
         let len = object.container_len().unwrap_or(0);
-        let indices = slice_indices(len, numbers[0], numbers[1], step);
-        self.charge(
-            indices
-                .len()
-                .saturating_mul(std::mem::size_of::<Value<'t>>()),
-        )?;
+        let (start, stop) = python_slice(len, numbers[0], numbers[1], step);
+        let count = range_len(&(start, stop, step));
+        self.charge(count.saturating_mul(std::mem::size_of::<Value<'t>>()))?;
+        if let Value::Messages(messages) = object {
+            self.slices += 1;
+            return Ok(Value::Messages(
+                messages.slice(start, count, step, self.slices),
+            ));
+        }
         if let Value::Range(range) = object {
-            let (start, stop) = python_slice(len, numbers[0], numbers[1], step);
             let at = |index: i64| range.0 + range.2 * index;
             return Ok(Value::Range(Rc::new((at(start), at(stop), range.2 * step))));
         }
+        let indices = slice_indices(len, numbers[0], numbers[1], step);
         let items: Vec<_> = match object {
             Value::List(items) | Value::Tuple(items) => {
                 indices.into_iter().map(|at| items[at].clone()).collect()

@@ -19,7 +19,7 @@ use crate::out::{Out, Pool};
 use crate::request::Request;
 use crate::scratch::Scratch;
 use crate::text::{Str, Tag, UNOWNED};
-use crate::trace::Leaves;
+use crate::trace::{Leaves, root_message};
 use crate::value::{Undef, Value, discard};
 
 pub(crate) use access::index_value;
@@ -82,6 +82,8 @@ pub(crate) struct Interp<'t> {
     pub(crate) budget: Budget<'t>,
     pub(crate) pool: Pool,
     captured: Option<Str<'t>>,
+    /// Slices of the messages made so far.
+    slices: u32,
     namespaces: Vec<Rc<std::cell::RefCell<crate::value::Fields<'t>>>>,
     clock: Clock,
 }
@@ -124,6 +126,7 @@ impl<'t> Interp<'t> {
             budget: Budget::for_request(request),
             pool: std::mem::take(&mut scratch.pool),
             captured: None,
+            slices: 0,
             namespaces: Vec::new(),
             clock: request.clock,
         }
@@ -141,7 +144,7 @@ impl<'t> Interp<'t> {
         self.frames.clear();
         scratch.frames = self.frames;
         scratch.pool = self.pool;
-        scratch.put(self.leaves.into_nodes(), self.slots, self.context);
+        scratch.put(self.leaves.into_tables(), self.slots, self.context);
         self.out
     }
 
@@ -250,7 +253,7 @@ impl<'t> Interp<'t> {
     /// from fields of exactly one.
     fn message_of(&self, value: &Value<'t>) -> Option<u32> {
         match value {
-            Value::Data(_, origin) => self.leaves.root_message(*origin),
+            Value::Data(_, origin) => root_message(*origin),
             Value::Map(entries) => {
                 let mut found = None;
                 for (_, value) in entries.iter() {

@@ -22,7 +22,6 @@ use crate::filters::Filter;
 use crate::methods::{Access, Ends, method_access, split_on, stripped};
 use crate::tests::Test;
 use crate::text::{LITERAL, Origin, RUN_BYTES};
-use crate::trace::Step;
 use crate::value::{Undef, Value};
 
 /// What `peek` found out about an expression without evaluating it.
@@ -89,12 +88,9 @@ impl<'t> Interp<'t> {
             return Peek::Unknown;
         }
         if let ExprKind::Var(var) = &list.kind
-            && let Value::List(items) = self.place(var.var)
+            && let Value::Messages(messages) = self.place(var.var)
         {
-            return match items.get(index) {
-                Some(Value::Data(data, _)) => Peek::Data(data),
-                _ => Peek::Unknown,
-            };
+            return messages.data(index).map_or(Peek::Unknown, |(data, _)| Peek::Data(data));
         }
         match self.peek(list) {
             Peek::Data(Data::List(items)) => items.get(index).map_or(Peek::Unknown, Peek::Data),
@@ -116,10 +112,10 @@ impl<'t> Interp<'t> {
         let Value::Data(Data::Map(map), object) = self.place(field.var) else {
             return None;
         };
-        let Some(Data::Str(text)) = map.get(&field.key) else {
+        let Some((at, Data::Str(text))) = map.find(&field.key) else {
             return None;
         };
-        let origin = self.leaves.child(*object, Step::Key(&field.key));
+        let origin = self.leaves.entry(*object, at, &field.key);
         if !trim {
             return Some((text, origin, 0));
         }
@@ -198,7 +194,7 @@ impl<'t> Interp<'t> {
         value: &Value<'t>,
     ) -> Res<Option<Value<'t>>> {
         Ok(match (filter, value) {
-            (Filter::Length, Value::List(_) | Value::Data(..)) => {
+            (Filter::Length, Value::List(_) | Value::Messages(_) | Value::Data(..)) => {
                 self.step()?;
                 value.container_len().map(|len| Value::int(len as i64))
             }
@@ -239,9 +235,9 @@ impl<'t> Interp<'t> {
                     return Ok(None);
                 };
                 self.step()?;
-                return Ok(Some(match map.get(key) {
-                    Some(value) => {
-                        Value::from_data(value, self.leaves.child(*origin, Step::Key(key)))
+                return Ok(Some(match map.find(key) {
+                    Some((at, value)) => {
+                        Value::from_data(value, self.leaves.entry(*origin, at, key))
                     }
                     None => Value::None(LITERAL),
                 }));

@@ -72,7 +72,7 @@ impl<'t> Interp<'t> {
                 }
             }
             Value::Undefined(_) => out.literal("Undefined", tag),
-            Value::List(_) | Value::Data(Data::List(_), _) => {
+            Value::List(_) | Value::Messages(_) | Value::Data(Data::List(_), _) => {
                 self.repr_items(value, ["[", "]"], origin, out, depth)?;
             }
             Value::Tuple(items) => {
