@@ -68,6 +68,8 @@ pub(crate) enum ExprKind {
     Item(Box<Expr>, Box<Expr>),
     /// An [`Self::Attr`] or [`Self::Item`] of a variable by a name that is no method.
     Field(Box<Field>),
+    /// `var.key | trim`.
+    Trimmed(Box<Field>),
     Slice(Box<Expr>, Box<[Option<Expr>; 3]>),
     Call(Box<Expr>, Args),
     Filter(Box<Expr>, Filter, Args),
@@ -86,6 +88,8 @@ pub(crate) enum ExprKind {
     Compare(Box<Expr>, Vec<(CmpOp, Expr)>),
     /// A [`Self::Compare`] that asks about one field of a variable.
     Check(Box<Check>),
+    /// An [`Self::And`] or, if `true`, [`Self::Or`] of checks.
+    Checks(Box<[Check]>, bool),
     Concat(Vec<Expr>),
     Cond(Box<Expr>, Box<Expr>, Option<Box<Expr>>),
     /// The text that a filter block or a filtered set block captured.
@@ -101,14 +105,17 @@ pub(crate) struct Field {
     pub whole: Expr,
 }
 
-/// `var.key == 'text'`, or `'key' in var` where there is no text.
+/// `var.key == 'text'`, or `'key' in var` where there is no text; several texts are what one of a
+/// row of such comparisons finds.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub var: VarRef,
     pub key: Box<str>,
-    pub text: Option<Box<str>>,
+    pub texts: Vec<Box<str>>,
     /// What the answer is if it is, or is there.
     pub holds: bool,
+    /// Asks for the contrary of what is written.
+    pub negated: bool,
     /// As written, for variables that are no object of the input, or have no such entry.
     pub whole: Expr,
 }

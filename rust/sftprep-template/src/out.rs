@@ -98,6 +98,17 @@ impl Out {
 
     /// Appends bytes of one origin.
     pub(crate) fn push(&mut self, text: &str, origin: Origin, src: u32, tag: Tag) {
+        self.push_inline(text, origin, src, tag);
+    }
+
+    pub(crate) fn literal(&mut self, text: &str, tag: Tag) {
+        self.literal_inline(text, tag);
+    }
+
+    /// [`Self::push`] for where most text is written: a call costs as much as what it does.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn push_inline(&mut self, text: &str, origin: Origin, src: u32, tag: Tag) {
         self.text.push_str(text);
         if self.trace {
             let open = self.building && origin & LEAF != 0;
@@ -105,7 +116,10 @@ impl Out {
         }
     }
 
-    pub(crate) fn literal(&mut self, text: &str, tag: Tag) {
+    /// [`Self::literal`], likewise.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    pub(crate) fn literal_inline(&mut self, text: &str, tag: Tag) {
         self.text.push_str(text);
         if self.trace {
             let end = self.text.len() as u32;

@@ -146,8 +146,11 @@ pub(crate) fn walk_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
             walk_expr(left, visit);
             walk_expr(right, visit);
         }
-        ExprKind::Field(field) => walk_expr(&field.whole, visit),
+        ExprKind::Field(field) | ExprKind::Trimmed(field) => walk_expr(&field.whole, visit),
         ExprKind::Check(check) => walk_expr(&check.whole, visit),
+        ExprKind::Checks(checks, _) => checks
+            .iter()
+            .for_each(|check| walk_expr(&check.whole, visit)),
         ExprKind::Slice(object, bounds) => {
             walk_expr(object, visit);
             bounds

@@ -81,19 +81,20 @@ impl<'t> Interp<'t> {
     }
 
     /// Writes a sum of strings piece by piece instead of joining it first.
+    #[inline(never)]
     fn emit_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<()> {
         let mark = self.out.text.len();
         for (index, part) in parts.iter().enumerate() {
             if let ExprKind::Str(text) = &part.kind {
                 let tag = self.tag();
                 self.charge(text.len() + RUN_BYTES)?;
-                self.out.literal(text, tag);
+                self.out.literal_inline(text, tag);
                 continue;
             }
             if let Some((text, origin, src)) = self.input_text(part) {
                 self.charge(text.len() + RUN_BYTES)?;
                 let tag = self.tag();
-                self.out.push(text, origin, src, tag);
+                self.out.push_inline(text, origin, src, tag);
                 continue;
             }
             let value = self.eval(part)?;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Interp;
 use super::quick::Peek;
-use crate::ast::{Args, BinOp, CmpOp, Expr, ExprKind};
+use crate::ast::{Args, BinOp, Check, CmpOp, Expr, ExprKind};
 use crate::data::Data;
 use crate::error::{ErrorKind, Fault, Res};
 use crate::filters::Filter;
@@ -40,9 +40,12 @@ impl<'t> Interp<'t> {
             ExprKind::Filter(operand, filter, args) => {
                 self.eval_filter(expr, operand, *filter, args)
             }
-            ExprKind::Not(_) | ExprKind::Check(_) | ExprKind::Compare(..) | ExprKind::Test(..) => {
-                self.truth(expr).map(Value::bool)
-            }
+            ExprKind::Not(_)
+            | ExprKind::Check(_)
+            | ExprKind::Checks(..)
+            | ExprKind::Compare(..)
+            | ExprKind::Test(..) => self.truth(expr).map(Value::bool),
+            ExprKind::Trimmed(field) => self.eval(&field.whole),
             ExprKind::And(parts) => self.eval_junction(parts, false),
             ExprKind::Or(parts) => self.eval_junction(parts, true),
             ExprKind::Cond(test, then, otherwise) => {
@@ -164,8 +167,9 @@ impl<'t> Interp<'t> {
         match &expr.kind {
             ExprKind::Check(check) => match self.answer(check) {
                 Some(holds) => Ok(holds),
-                None => self.other_truth(&check.whole),
+                None => self.unsure(check),
             },
+            ExprKind::Checks(checks, any) => self.checks(checks, *any),
             ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
             ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
             ExprKind::And(parts) => self.all_or_any(parts, false),
@@ -191,6 +195,26 @@ impl<'t> Interp<'t> {
             }
         }
         Ok(!stop)
+    }
+
+    #[inline(never)]
+    fn checks(&mut self, checks: &'t [Check], any: bool) -> Res<bool> {
+        for check in checks {
+            let holds = match self.answer(check) {
+                Some(holds) => holds,
+                None => self.unsure(check)?,
+            };
+            if holds == any {
+                return Ok(any);
+            }
+        }
+        Ok(!any)
+    }
+
+    /// The truth of a check that its short form has no answer to.
+    #[inline(never)]
+    fn unsure(&mut self, check: &'t Check) -> Res<bool> {
+        self.truth(&check.whole).map(|holds| holds != check.negated)
     }
 
     #[inline(never)]

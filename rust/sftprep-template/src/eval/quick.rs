@@ -103,10 +103,7 @@ impl<'t> Interp<'t> {
     pub(super) fn input_text(&mut self, expr: &'t Expr) -> Option<(&'t str, Origin, u32)> {
         let (field, trim) = match &expr.kind {
             ExprKind::Field(field) => (field, false),
-            ExprKind::Filter(operand, Filter::Trim, args) => match &operand.kind {
-                ExprKind::Field(field) if args.is_empty() => (field, true),
-                _ => return None,
-            },
+            ExprKind::Trimmed(field) => (field, true),
             _ => return None,
         };
         let Value::Data(Data::Map(map), object) = self.place(field.var) else {
@@ -132,11 +129,14 @@ impl<'t> Interp<'t> {
         let Value::Data(Data::Map(map), _) = self.place(check.var) else {
             return None;
         };
-        let holds = match (&check.text, map.get(&check.key)) {
-            (Some(text), Some(Data::Str(found))) => same_word(found, text),
-            (Some(_), Some(_)) => false,
-            (Some(_), None) => return None,
-            (None, found) => found.is_some(),
+        let found = map.get(&check.key);
+        let holds = if check.texts.is_empty() {
+            found.is_some()
+        } else {
+            match found? {
+                Data::Str(found) => check.texts.iter().any(|text| same_word(found, text)),
+                _ => false,
+            }
         };
         Some(holds == check.holds)
     }

@@ -1,9 +1,8 @@
-//! Names in expressions, and the short form of the most common one.
+//! Names in expressions.
 
-use super::Resolver;
-use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, Field};
+use super::{Resolver, short};
+use crate::ast::{Args, Expr, ExprKind};
 use crate::error::{ErrorKind, Fault, Res};
-use crate::methods::Access;
 
 impl Resolver {
     fn resolve_args(&mut self, args: &mut Args, soft: bool) -> Res<()> {
@@ -29,28 +28,36 @@ impl Resolver {
             ExprKind::List(items)
             | ExprKind::Tuple(items)
             | ExprKind::Concat(items)
-            | ExprKind::Sum(items)
-            | ExprKind::And(items)
-            | ExprKind::Or(items) => items
+            | ExprKind::Sum(items) => items
                 .iter_mut()
                 .try_for_each(|item| self.resolve_expr(item, soft)),
+            ExprKind::And(items) | ExprKind::Or(items) => {
+                items
+                    .iter_mut()
+                    .try_for_each(|item| self.resolve_expr(item, soft))?;
+                short::junction(expr);
+                Ok(())
+            }
             ExprKind::Dict(entries) => entries.iter_mut().try_for_each(|(key, value)| {
                 self.resolve_expr(key, soft)?;
                 self.resolve_expr(value, soft)
             }),
             ExprKind::Attr(inner, _, _) => {
                 self.resolve_expr(inner, soft)?;
-                field(expr);
+                short::field(expr);
                 Ok(())
             }
             ExprKind::Item(object, index) => {
                 self.resolve_expr(object, soft)?;
                 self.resolve_expr(index, soft)?;
-                field(expr);
+                short::field(expr);
                 Ok(())
             }
-            ExprKind::Neg(inner) | ExprKind::Pos(inner) | ExprKind::Not(inner) => {
-                self.resolve_expr(inner, soft)
+            ExprKind::Neg(inner) | ExprKind::Pos(inner) => self.resolve_expr(inner, soft),
+            ExprKind::Not(inner) => {
+                self.resolve_expr(inner, soft)?;
+                short::negation(expr);
+                Ok(())
             }
             ExprKind::Bin(_, left, right) => {
                 self.resolve_expr(left, soft)?;
@@ -73,13 +80,15 @@ impl Resolver {
             }
             ExprKind::Filter(operand, _, args) | ExprKind::Test(operand, _, args) => {
                 self.resolve_expr(operand, soft)?;
-                self.resolve_args(args, soft)
+                self.resolve_args(args, soft)?;
+                short::trimmed(expr);
+                Ok(())
             }
             ExprKind::Compare(first, rest) => {
                 self.resolve_expr(first, soft)?;
                 rest.iter_mut()
                     .try_for_each(|(_, operand)| self.resolve_expr(operand, soft))?;
-                check(expr);
+                short::check(expr);
                 Ok(())
             }
             ExprKind::Cond(test, then, otherwise) => {
@@ -98,63 +107,4 @@ impl Resolver {
 
 fn unknown(what: &str, name: &str, at: u32) -> Fault {
     Fault::new(ErrorKind::Unsupported, format!("no {what} named '{name}'")).at(at)
-}
-
-/// Writes `var.key` and `var['key']` as a field, where an entry of that name is what they read of
-/// a dict that has one.
-fn field(expr: &mut Expr) {
-    let (object, key) = match &expr.kind {
-        ExprKind::Attr(object, name, Access::None) => (object, name),
-        ExprKind::Item(object, index) => match &index.kind {
-            ExprKind::Str(key) => (object, key),
-            _ => return,
-        },
-        _ => return,
-    };
-    let ExprKind::Var(var) = &object.kind else {
-        return;
-    };
-    let (var, key) = (var.var, key.clone());
-    let whole = take(expr);
-    expr.kind = ExprKind::Field(Box::new(Field { var, key, whole }));
-}
-
-/// The longest text that is compared without counting it as work.
-const MAX_WORD: usize = 256;
-
-/// Writes the comparisons that most conditions of a chat template are as checks.
-fn check(expr: &mut Expr) {
-    let ExprKind::Compare(first, rest) = &expr.kind else {
-        return;
-    };
-    let [(op, second)] = &rest[..] else {
-        return;
-    };
-    let (var, key, text, holds) = match (op, &first.kind, &second.kind) {
-        (CmpOp::Eq | CmpOp::Ne, ExprKind::Field(field), ExprKind::Str(text))
-            if text.len() <= MAX_WORD =>
-        {
-            let holds = *op == CmpOp::Eq;
-            (field.var, field.key.clone(), Some(text.clone()), holds)
-        }
-        (CmpOp::In | CmpOp::NotIn, ExprKind::Str(key), ExprKind::Var(var)) => {
-            (var.var, key.clone(), None, *op == CmpOp::In)
-        }
-        _ => return,
-    };
-    let whole = take(expr);
-    expr.kind = ExprKind::Check(Box::new(Check {
-        var,
-        key,
-        text,
-        holds,
-        whole,
-    }));
-}
-
-fn take(expr: &mut Expr) -> Expr {
-    Expr {
-        kind: std::mem::replace(&mut expr.kind, ExprKind::None),
-        at: expr.at,
-    }
 }

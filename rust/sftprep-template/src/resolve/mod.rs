@@ -6,6 +6,7 @@
 //! assignment is conditional or the name was read before, else undefined.
 
 mod exprs;
+mod short;
 
 use std::collections::{HashMap, HashSet};
 
