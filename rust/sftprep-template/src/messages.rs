@@ -39,21 +39,24 @@ impl<'t> Messages<'t> {
         self.len as usize
     }
 
+    /// The place in the conversation of what stands at `at`.
     #[inline]
-    pub(crate) fn data(&self, at: usize) -> Option<(&'t Data, usize)> {
-        if at >= self.len() {
-            return None;
-        }
-        let index = (i64::from(self.start) + at as i64 * i64::from(self.step)) as usize;
-        let message = self.conversation.messages.get(index)?;
-        Some((message, index))
+    pub(crate) fn index(&self, at: usize) -> usize {
+        (i64::from(self.start) + at as i64 * i64::from(self.step)) as usize
+    }
+
+    #[inline]
+    pub(crate) fn data(&self, at: usize) -> Option<&'t Data> {
+        let known = at < self.len();
+        let message = self.conversation.messages.get(self.index(at));
+        message.filter(|_| known).copied()
     }
 
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<Value<'t>> {
-        let (message, index) = self.data(at)?;
+        let message = self.data(at)?;
         let origin = if self.conversation.traced {
-            message_origin(index)
+            message_origin(self.index(at))
         } else {
             LITERAL
         };

@@ -11,7 +11,7 @@ use crate::out::{Out, Pool};
 use crate::template::Rendered;
 use crate::text::Run;
 use crate::trace::{Links, Node, Tables};
-use crate::value::Value;
+use crate::value::{Value, discard};
 
 /// Bytes of output, and entries of the other buffers, that are worth keeping.
 const MAX_TEXT: usize = 1 << 20;
@@ -37,11 +37,20 @@ thread_local! {
     static KEPT: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
-/// The same memory for values of another lifetime. `filter_map` never yields an item, and
-/// collecting in place keeps the allocation; where the library does not, only speed is lost.
+/// The same memory for values of another lifetime, without the items. `filter_map` never yields
+/// one, and collecting in place keeps the allocation; where the library does not, only speed is
+/// lost.
+fn emptied<A, B>(items: Vec<A>, mut spent: impl FnMut(A)) -> Vec<B> {
+    let nothing = items.into_iter().filter_map(|item| {
+        spent(item);
+        None
+    });
+    nothing.collect()
+}
+
 fn empty<A, B>(mut items: Vec<A>) -> Vec<B> {
     items.clear();
-    items.into_iter().filter_map(|_| None).collect()
+    emptied(items, drop)
 }
 
 impl Scratch {
@@ -106,13 +115,26 @@ impl Scratch {
         empty(std::mem::take(&mut self.context))
     }
 
-    /// Takes back the buffers of a render.
-    pub(crate) fn put(
+    /// Takes back the values of a render, and of their strings what the next one can use.
+    pub(crate) fn put_values(
         &mut self,
-        (mut places, nodes): Tables<'_>,
         slots: Vec<Value<'_>>,
         context: Vec<Value<'_>>,
+        mut pool: Pool,
     ) {
+        let spent = |value| match value {
+            Value::Str(text) => pool.recycle(text),
+            value => discard(value),
+        };
+        let slots = emptied(slots, spent);
+        if slots.capacity() <= MAX_ITEMS {
+            self.slots = slots;
+        }
+        self.context = emptied(context, discard);
+        self.pool = pool;
+    }
+
+    pub(crate) fn put(&mut self, (mut places, nodes): Tables<'_>) {
         if places.capacity() <= MAX_ITEMS {
             places.clear();
             self.places = places;
@@ -120,9 +142,5 @@ impl Scratch {
         if nodes.capacity() <= MAX_ITEMS {
             self.nodes = empty(nodes);
         }
-        if slots.capacity() <= MAX_ITEMS {
-            self.slots = empty(slots);
-        }
-        self.context = empty(context);
     }
 }

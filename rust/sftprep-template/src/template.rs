@@ -8,7 +8,7 @@ use crate::out::Out;
 use crate::messages::{Conversation, Messages};
 use crate::request::{Request, prepare};
 use crate::scratch::Scratch;
-use crate::text::{GENERATION, INEXACT, LEAF, LITERAL, OWNER_MASK, Run, SPECIAL, Str};
+use crate::text::{GENERATION, INEXACT, LEAF, LITERAL, Run, SPECIAL, Str};
 use crate::trace::{Leaf, LeafKind, Leaves, MAX_MESSAGES};
 use crate::value::{Undef, Value};
 use crate::{fold, lexer, parser, resolve, walk};
@@ -270,32 +270,22 @@ fn token<'t>(name: &'t str, request: &'t Request<'_>) -> Value<'t> {
 }
 
 /// Turns runs into segments with a table of the leaves that occur; `spare` is empty, for its memory.
+#[inline(never)]
 fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
     let (mut text, mut segments, mut table) = (spare.text, spare.segments, spare.leaves);
-    let segment = |run: &Run| {
-        let mut segment = Segment {
-            end: run.end,
-            origin: Origin::Literal,
-            owner: (run.tag & OWNER_MASK).checked_sub(2),
-            generation: run.tag & GENERATION != 0,
-            source_start: None,
-        };
+    segments.extend(out.runs.iter().map(|run| {
         if run.origin == LITERAL {
-            return segment;
-        }
-        if run.src != INEXACT {
-            segment.source_start = Some(run.src);
-        }
-        if run.origin & LEAF != 0 {
-            let id = leaves.number(run.origin, &mut table);
-            segment.origin = Origin::Leaf(id);
-            segment.owner = segment.owner.or(table[id as usize].message);
+            Segment {
+                end: run.end,
+                origin: Origin::Literal,
+                owner: run.owner(),
+                generation: run.tag & GENERATION != 0,
+                source_start: None,
+            }
         } else {
-            segment.origin = Origin::SpecialToken;
+            input_segment(run, leaves, &mut table)
         }
-        segment
-    };
-    segments.extend(out.runs.iter().map(segment));
+    }));
     if text.capacity() == 0 {
         text.push_str(&out.text);
     } else {
@@ -305,5 +295,22 @@ fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
         text,
         segments,
         leaves: table,
+    }
+}
+
+// Out of the loop above, which has few registers otherwise.
+#[inline(never)]
+fn input_segment(run: &Run, leaves: &mut Leaves<'_>, table: &mut Vec<Leaf>) -> Segment {
+    let (mut origin, mut owner) = (Origin::SpecialToken, run.owner());
+    if run.origin & LEAF != 0 {
+        origin = Origin::Leaf(leaves.number(run.origin, table));
+        owner = owner.or_else(|| leaves.message_of(run.origin));
+    }
+    Segment {
+        end: run.end,
+        origin,
+        owner,
+        generation: run.tag & GENERATION != 0,
+        source_start: (run.src != INEXACT).then_some(run.src),
     }
 }

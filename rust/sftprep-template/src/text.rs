@@ -37,6 +37,14 @@ pub(crate) struct Run {
     pub tag: Tag,
 }
 
+impl Run {
+    /// The message that the bytes were written for.
+    #[inline]
+    pub(crate) fn owner(&self) -> Option<u32> {
+        (self.tag & OWNER_MASK).checked_sub(2)
+    }
+}
+
 /// What each piece of text written counts against the limits beside its bytes: its run.
 pub(crate) const RUN_BYTES: usize = std::mem::size_of::<Run>();
 

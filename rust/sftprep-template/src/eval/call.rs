@@ -319,12 +319,7 @@ impl<'t> Interp<'t> {
         }
         let mut values = values;
         match values.find_map(|value| self.message_of(value)) {
-            Some(message) => Owner {
-                tag: message + 2,
-                fixed: true,
-                index: None,
-                scoped: true,
-            },
+            Some(message) => Owner::of_message(message),
             None => Owner {
                 scoped: true,
                 ..self.owner

@@ -82,7 +82,7 @@ impl<'t> Interp<'t> {
 
     /// Writes a sum of strings piece by piece instead of joining it first.
     #[inline(never)]
-    fn emit_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<()> {
+    pub(super) fn emit_sum(&mut self, expr: &'t Expr, parts: &'t [Expr]) -> Res<()> {
         let mark = self.out.text.len();
         for (index, part) in parts.iter().enumerate() {
             if let ExprKind::Str(text) = &part.kind {

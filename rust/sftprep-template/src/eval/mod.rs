@@ -64,6 +64,18 @@ const NO_OWNER: Owner = Owner {
     scoped: false,
 };
 
+impl Owner {
+    /// A loop or macro is about this message.
+    fn of_message(message: u32) -> Self {
+        Self {
+            tag: message + 2,
+            fixed: true,
+            index: None,
+            scoped: true,
+        }
+    }
+}
+
 /// One render.
 pub(crate) struct Interp<'t> {
     context: Vec<Value<'t>>,
@@ -134,17 +146,10 @@ impl<'t> Interp<'t> {
 
     /// Gives back all memory, with the output last.
     pub(crate) fn end(mut self, scratch: &mut Scratch) -> Out {
-        for value in self.slots.drain(..) {
-            match value {
-                Value::Str(text) => self.pool.recycle(text),
-                value => discard(value),
-            }
-        }
-        self.context.drain(..).for_each(discard);
         self.frames.clear();
         scratch.frames = self.frames;
-        scratch.pool = self.pool;
-        scratch.put(self.leaves.into_tables(), self.slots, self.context);
+        scratch.put(self.leaves.into_tables());
+        scratch.put_values(self.slots, self.context, self.pool);
         self.out
     }
 

@@ -19,7 +19,7 @@ use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, VarRef};
 use crate::data::{Data, same_word};
 use crate::error::Res;
 use crate::filters::Filter;
-use crate::methods::{Access, Ends, method_access, split_on, stripped};
+use crate::methods::{Access, Ends, method_access, split_on, stripped, trimmed};
 use crate::tests::Test;
 use crate::text::{LITERAL, Origin, RUN_BYTES};
 use crate::value::{Undef, Value};
@@ -90,7 +90,7 @@ impl<'t> Interp<'t> {
         if let ExprKind::Var(var) = &list.kind
             && let Value::Messages(messages) = self.place(var.var)
         {
-            return messages.data(index).map_or(Peek::Unknown, |(data, _)| Peek::Data(data));
+            return messages.data(index).map_or(Peek::Unknown, Peek::Data);
         }
         match self.peek(list) {
             Peek::Data(Data::List(items)) => items.get(index).map_or(Peek::Unknown, Peek::Data),
@@ -99,7 +99,8 @@ impl<'t> Interp<'t> {
     }
 
     /// Text of the input named by `var.key`, trimmed or not, with its origin and offset there.
-    #[inline]
+    #[allow(clippy::inline_always)] // a call costs as much as what it does
+    #[inline(always)]
     pub(super) fn input_text(&mut self, expr: &'t Expr) -> Option<(&'t str, Origin, u32)> {
         let (field, trim) = match &expr.kind {
             ExprKind::Field(field) => (field, false),
@@ -109,7 +110,8 @@ impl<'t> Interp<'t> {
         let Value::Data(Data::Map(map), object) = self.place(field.var) else {
             return None;
         };
-        let Some((at, Data::Str(text))) = map.find(&field.key) else {
+        let (at, value) = map.find(&field.key)?;
+        let Data::Str(text) = value else {
             return None;
         };
         let origin = self.leaves.entry(*object, at, &field.key);
@@ -118,7 +120,10 @@ impl<'t> Interp<'t> {
         }
         // Over the limit: the general way says so.
         self.scan(text.len()).ok()?;
-        let range = stripped(text, None, Ends::Both);
+        let range = trimmed(text);
+        if range.len() == text.len() {
+            return Some((text, origin, 0));
+        }
         Some((&text[range.clone()], origin, range.start as u32))
     }
 
@@ -201,7 +206,7 @@ impl<'t> Interp<'t> {
             (Filter::Trim, Value::Str(text)) => {
                 self.step()?;
                 self.scan(text.len())?;
-                let range = stripped(text.as_str(), None, Ends::Both);
+                let range = trimmed(text.as_str());
                 Some(Value::Str(text.slice(range)))
             }
             _ => None,

@@ -8,6 +8,7 @@ use crate::ast::{Expr, ExprKind, For, Stmt, Target};
 use crate::error::{ErrorKind, Fault, Res};
 use crate::iter::ValueIter;
 use crate::limits::MAX_CALLS;
+use crate::messages::Messages;
 use crate::text::{GENERATION, RUN_BYTES, Str};
 use crate::value::{LoopState, MacroValue, Value};
 
@@ -31,14 +32,19 @@ impl<'t> Interp<'t> {
                 self.charge(text.len() + RUN_BYTES)?;
                 self.out.literal(text, tag);
             }
-            Stmt::Emit(expr) => self.emit(expr)?,
+            Stmt::Emit(expr) => match &expr.kind {
+                ExprKind::Sum(parts) => self.emit_sum(expr, parts)?,
+                _ => self.emit(expr)?,
+            },
             Stmt::If(arms, otherwise) => {
                 for (test, body) in arms {
                     if self.truth(test)? {
                         return self.exec_all(body);
                     }
                 }
-                return self.exec_all(otherwise);
+                if !otherwise.is_empty() {
+                    return self.exec_all(otherwise);
+                }
             }
             Stmt::For(node) => return self.exec_for(node),
             Stmt::Set(target, expr) => self.exec_set(target, expr)?,
@@ -237,11 +243,41 @@ impl<'t> Interp<'t> {
     fn plain_loop(&mut self, node: &'t For, mut iter: ValueIter<'t>) -> Res<usize> {
         let outer = self.owner;
         let mut completed = 0;
+        if let ValueIter::Messages(messages, _) = &iter
+            && let Target::Name(name) = &node.target
+            && let crate::ast::VarRef::Slot(slot) = name.var
+        {
+            return self.message_loop(node, *messages, slot);
+        }
         while let Some(item) = self
             .next_item(&mut iter)
             .map_err(|fault| fault.at(node.at))?
         {
             match self.turn(node, item, outer)? {
+                Flow::Next => completed += 1,
+                Flow::Continue => {}
+                Flow::Break => break,
+            }
+        }
+        Ok(completed)
+    }
+
+    /// A [`Self::plain_loop`] over messages, as most templates have one.
+    fn message_loop(&mut self, node: &'t For, messages: Messages<'t>, slot: u32) -> Res<usize> {
+        let mut completed = 0;
+        for at in 0..messages.len() {
+            let Some(message) = messages.get(at) else {
+                break;
+            };
+            self.step()?;
+            if self.trace {
+                self.owner = Owner::of_message(messages.index(at) as u32);
+            }
+            if !node.body_scope.init.is_empty() {
+                self.enter(&node.body_scope);
+            }
+            self.set_slot(slot, message);
+            match self.exec_all(&node.body)? {
                 Flow::Next => completed += 1,
                 Flow::Continue => {}
                 Flow::Break => break,
@@ -316,12 +352,7 @@ impl<'t> Interp<'t> {
         self.step()?;
         if self.trace {
             self.owner = if let Some(message) = self.message_of(&item) {
-                Owner {
-                    tag: message + 2,
-                    fixed: true,
-                    index: None,
-                    scoped: true,
-                }
+                Owner::of_message(message)
             } else {
                 let index = match item {
                     Value::Int(index, _) => Some(index),

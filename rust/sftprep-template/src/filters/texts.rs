@@ -3,7 +3,7 @@
 use super::Filter;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, args_error};
-use crate::methods::{Case, Ends, int_arg, line_ranges, stripped, text_arg};
+use crate::methods::{Case, Ends, int_arg, line_ranges, stripped, trimmed, text_arg};
 use crate::ops::undefined_error;
 use crate::text::{GENERATION, OWNER_MASK, Str, UNOWNED};
 use crate::value::{CallArgs, Value};
@@ -45,7 +45,10 @@ impl<'t> Interp<'t> {
                     Some(chars) => Some(text_arg(chars, name)?),
                 };
                 self.scan(text.len())?;
-                let range = stripped(text.as_str(), chars.as_ref().map(Str::as_str), Ends::Both);
+                let range = match &chars {
+                    Some(chars) => stripped(text.as_str(), Some(chars.as_str()), Ends::Both),
+                    None => trimmed(text.as_str()),
+                };
                 Ok(Value::Str(text.slice(range)))
             }
             Filter::Upper => args

@@ -12,7 +12,7 @@ use crate::text::{LITERAL, Str};
 use crate::value::{CallArgs, LoopState, Value, View};
 
 pub(crate) use cases::Case;
-pub(crate) use split::{Ends, line_ranges, split_on, stripped};
+pub(crate) use split::{Ends, line_ranges, split_on, stripped, trimmed};
 
 /// What `getattr(object, name)` finds on a Python object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,15 +17,21 @@ pub(crate) enum Ends {
     Right,
 }
 
-/// The range left after stripping white space, or the characters given.
-pub(crate) fn stripped(text: &str, chars: Option<&str>, ends: Ends) -> Range<usize> {
+/// The range left after stripping white space from both ends.
+#[inline]
+pub(crate) fn trimmed(text: &str) -> Range<usize> {
     // Most text neither begins nor ends with white space.
-    if let (None, [first, .., last]) = (chars, text.as_bytes())
+    if let [first, .., last] = text.as_bytes()
         && first.is_ascii_graphic()
         && last.is_ascii_graphic()
     {
         return 0..text.len();
     }
+    stripped(text, None, Ends::Both)
+}
+
+/// The range left after stripping white space, or the characters given.
+pub(crate) fn stripped(text: &str, chars: Option<&str>, ends: Ends) -> Range<usize> {
     let (mut from, mut to) = (0, text.len());
     if chars.is_none() {
         // Byte by byte as far as it is ASCII.
