@@ -61,6 +61,7 @@ mod trace;
 mod unicode;
 mod unicode_tables;
 mod value;
+mod variables;
 mod walk;
 
 pub use clock::Clock;

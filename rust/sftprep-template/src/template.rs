@@ -1,16 +1,15 @@
 //! The compiled template and what it renders to.
 
-use crate::ast::{ExprKind, Program, Source};
-use crate::data::{Data, same_word};
+use crate::ast::{ExprKind, Program};
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
 use crate::out::Out;
-use crate::messages::{Conversation, Messages};
+use crate::messages::Conversation;
 use crate::request::{Request, prepare};
 use crate::scratch::Scratch;
-use crate::text::{GENERATION, INEXACT, LEAF, LITERAL, Run, SPECIAL, Str};
-use crate::trace::{Leaf, LeafKind, Leaves, MAX_MESSAGES};
-use crate::value::{Undef, Value};
+use crate::text::{GENERATION, INEXACT, LEAF, LITERAL};
+use crate::trace::{Leaf, Leaves, MAX_MESSAGES};
+use crate::variables::variables;
 use crate::{fold, lexer, parser, resolve, walk};
 
 /// A chat template, compiled once; rendering takes no lock.
@@ -121,12 +120,7 @@ impl ChatTemplate {
             conversation.messages.extend(seen);
             let mut leaves = Leaves::new(&conversation, scratch.tables());
             let mut context = scratch.context();
-            let names = self.program.names.iter();
-            let given = !request.kwargs.is_empty();
-            context.extend(names.map(|(name, source)| match source {
-                Source::Token if !given => token(name, request),
-                _ => variable((name, *source), request, &conversation, &mut leaves),
-            }));
+            variables(&self.program, request, &conversation, &mut leaves, &mut context);
             let mut interp =
                 Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
             let result = interp.run(&self.program).and_then(|()| {
@@ -224,68 +218,31 @@ fn check_request(request: &Request<'_>) -> Res<()> {
     Ok(())
 }
 
-fn variable<'t>(
-    (name, source): (&'t str, Source),
-    request: &'t Request<'_>,
-    conversation: &'t Conversation<'t>,
-    leaves: &mut Leaves<'t>,
-) -> Value<'t> {
-    if let Some(value) = request.kwargs.get(name) {
-        let origin = leaves.root(LeafKind::Kwarg, name);
-        return Value::from_data(value, origin);
-    }
-    let list = |items: Option<&'t [Data]>, kind, leaves: &mut Leaves<'t>| match items {
-        None => Value::None(crate::text::LITERAL),
-        Some(items) => {
-            let origin = leaves.root(kind, name);
-            Value::list(
-                items
-                    .iter()
-                    .map(|item| Value::from_data(item, origin))
-                    .collect(),
-            )
-        }
-    };
-    match source {
-        Source::Messages => Value::Messages(Messages::all(conversation)),
-        Source::Tools => list(request.tools, LeafKind::Tools, leaves),
-        Source::Documents => list(request.documents, LeafKind::Documents, leaves),
-        Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
-        Source::Token => token(name, request),
-        Source::Func(func) => match token(name, request) {
-            Value::Undefined(_) => Value::Func(func),
-            token => token,
-        },
-    }
-}
-
-/// A special token, if one of that name is set.
-#[inline]
-fn token<'t>(name: &'t str, request: &'t Request<'_>) -> Value<'t> {
-    let mut tokens = request.special_tokens.iter();
-    match tokens.find(|(key, _)| same_word(key, name)) {
-        Some((_, token)) => Value::Str(Str::leaf(token, SPECIAL).inexact()),
-        None => Value::Undefined(Undef::Var(name)),
-    }
-}
-
 /// Turns runs into segments with a table of the leaves that occur; `spare` is empty, for its memory.
 #[inline(never)]
 fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
     let (mut text, mut segments, mut table) = (spare.text, spare.segments, spare.leaves);
-    segments.extend(out.runs.iter().map(|run| {
-        if run.origin == LITERAL {
-            Segment {
-                end: run.end,
-                origin: Origin::Literal,
-                owner: run.owner(),
-                generation: run.tag & GENERATION != 0,
-                source_start: None,
+    for run in &out.runs {
+        let mut owner = run.owner();
+        let mut source_start = None;
+        let mut origin = Origin::Literal;
+        if run.origin != LITERAL {
+            source_start = (run.src != INEXACT).then_some(run.src);
+            origin = Origin::SpecialToken;
+            if run.origin & LEAF != 0 {
+                origin = Origin::Leaf(leaves.number(run.origin, &mut table));
+                owner = owner.or_else(|| leaves.message_of(run.origin));
             }
-        } else {
-            input_segment(run, leaves, &mut table)
         }
-    }));
+        // Made here: one that a function returned would be read again while it is being written.
+        segments.push(Segment {
+            end: run.end,
+            origin,
+            owner,
+            generation: run.tag & GENERATION != 0,
+            source_start,
+        });
+    }
     if text.capacity() == 0 {
         text.push_str(&out.text);
     } else {
@@ -295,22 +252,5 @@ fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
         text,
         segments,
         leaves: table,
-    }
-}
-
-// Out of the loop above, which has few registers otherwise.
-#[inline(never)]
-fn input_segment(run: &Run, leaves: &mut Leaves<'_>, table: &mut Vec<Leaf>) -> Segment {
-    let (mut origin, mut owner) = (Origin::SpecialToken, run.owner());
-    if run.origin & LEAF != 0 {
-        origin = Origin::Leaf(leaves.number(run.origin, table));
-        owner = owner.or_else(|| leaves.message_of(run.origin));
-    }
-    Segment {
-        end: run.end,
-        origin,
-        owner,
-        generation: run.tag & GENERATION != 0,
-        source_start: (run.src != INEXACT).then_some(run.src),
     }
 }

@@ -315,29 +315,34 @@ impl<'t> Leaves<'t> {
         }
         let number = table.len() as u32;
         links.leaf = number;
-        table.push(self.describe(origin));
+        self.describe(origin, table);
         number
     }
 
-    /// The public description of a leaf.
-    fn describe(&self, origin: Origin) -> Leaf {
-        let message = self.message_of(origin);
+    /// Adds the public description of a leaf.
+    #[inline(never)]
+    fn describe(&self, origin: Origin, table: &mut Vec<Leaf>) {
         if is_place(origin)
-            && let (_, Some(key)) = self.place(origin)
+            && let (message, Some(key)) = self.place(origin)
             && let Some(path) = COMMON.iter().find(|path| same_word(path, key))
         {
             let is_role = same_word(key, "role");
-            return Leaf {
-                kind: if is_role { LeafKind::Role } else { LeafKind::Message },
-                message,
+            table.push(Leaf {
+                kind: if is_role {
+                    LeafKind::Role
+                } else {
+                    LeafKind::Message
+                },
+                message: Some(message),
                 path: Cow::Borrowed(path),
-            };
+            });
+            return;
         }
-        Leaf {
+        table.push(Leaf {
             kind: self.kind(origin),
-            message,
+            message: self.message_of(origin),
             path: self.path(origin),
-        }
+        });
     }
 
     fn path(&self, origin: Origin) -> Cow<'static, str> {

@@ -215,20 +215,37 @@ impl<'t> Interp<'t> {
     fn enter(&mut self, scope: &'t Scope) {
         for (slot, init) in &scope.init {
             let fresh = match init {
-                Init::Undefined(name) => &Value::Undefined(Undef::Var(name)),
+                Init::Undefined(name) => {
+                    self.set_undefined(*slot, name);
+                    continue;
+                }
                 Init::Copy(var) => self.place(*var),
             };
-            // As in the turn of the loop before, if nothing was assigned in it.
-            let shown = &self.slots[self.base + *slot as usize];
-            if let Value::Undefined(Undef::Var(name)) = fresh
-                && let Value::Undefined(Undef::Var(known)) = shown
-                && std::ptr::eq(*name, *known)
-            {
-                continue;
+            match fresh {
+                Value::Undefined(Undef::Var(name)) => {
+                    let name = *name;
+                    self.set_undefined(*slot, name);
+                }
+                Value::Messages(messages) => {
+                    let messages = *messages;
+                    self.set_slot(*slot, Value::Messages(messages));
+                }
+                other => {
+                    let fresh = other.clone();
+                    self.set_slot(*slot, fresh);
+                }
             }
-            let fresh = fresh.clone();
-            self.set_slot(*slot, fresh);
         }
+    }
+
+    fn set_undefined(&mut self, slot: u32, name: &'t str) {
+        // As in the turn of the loop before, if nothing was assigned in it.
+        if let Value::Undefined(Undef::Var(known)) = &self.slots[self.base + slot as usize]
+            && std::ptr::eq(name, *known)
+        {
+            return;
+        }
+        self.set_slot(slot, Value::Undefined(Undef::Var(name)));
     }
 
     #[allow(clippy::inline_always)] // a call costs more than what it does
@@ -247,11 +264,19 @@ impl<'t> Interp<'t> {
         }
     }
 
-    #[inline]
+    /// Values are written in parts and moved in wholes. A processor waits for the parts before it
+    /// can read the whole, longer than most of what is done here takes: where the kind of a value
+    /// is known, it is made in its place.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn set_slot(&mut self, slot: u32, value: Value<'t>) {
-        let at = self.base + slot as usize;
-        let old = std::mem::replace(&mut self.slots[at], value);
-        self.recycle(old);
+        let place = &mut self.slots[self.base + slot as usize];
+        if place.owns_nothing() {
+            std::mem::forget(std::mem::replace(place, value));
+        } else {
+            let old = std::mem::replace(place, value);
+            self.recycle(old);
+        }
     }
 
     /// The message that a value stands for: one of the input's messages, or an object built
