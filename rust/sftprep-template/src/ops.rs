@@ -245,10 +245,9 @@ pub(crate) fn order<'t>(op: CmpOp, a: &Value<'t>, b: &Value<'t>, depth: u32) -> 
 /// Whether a value may be a dict key.
 pub(crate) fn check_hashable(value: &Value<'_>) -> Res<()> {
     match value {
-        Value::List(_) | Value::Messages(_) | Value::Map(_) | Value::Data(..) => Err(Fault::type_error(format!(
-            "unhashable type: '{}'",
-            value.type_name()
-        ))),
+        Value::List(_) | Value::Messages(_) | Value::Map(_) | Value::Data(..) => Err(
+            Fault::type_error(format!("unhashable type: '{}'", value.type_name())),
+        ),
         Value::Tuple(items) => items.iter().try_for_each(check_hashable),
         _ => Ok(()),
     }

@@ -3,8 +3,8 @@
 use crate::ast::{ExprKind, Program};
 use crate::error::{ErrorKind, Fault, Res, TemplateError};
 use crate::eval::Interp;
-use crate::out::Out;
 use crate::messages::Conversation;
+use crate::out::Out;
 use crate::request::{Request, prepare};
 use crate::scratch::Scratch;
 use crate::text::{GENERATION, INEXACT, LEAF, LITERAL};
@@ -120,7 +120,13 @@ impl ChatTemplate {
             conversation.messages.extend(seen);
             let mut leaves = Leaves::new(&conversation, scratch.tables());
             let mut context = scratch.context();
-            variables(&self.program, request, &conversation, &mut leaves, &mut context);
+            variables(
+                &self.program,
+                request,
+                &conversation,
+                &mut leaves,
+                &mut context,
+            );
             let mut interp =
                 Interp::new(&self.program, &mut scratch, leaves, context, trace, request);
             let result = interp.run(&self.program).and_then(|()| {

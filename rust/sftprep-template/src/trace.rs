@@ -299,11 +299,7 @@ impl<'t> Leaves<'t> {
         if self.nodes.len() >= MAX_NODES && message.is_some() {
             return left;
         }
-        self.push_root(
-            message.unwrap_or(NO_MESSAGE),
-            LeafKind::Mixed,
-            Step::Root,
-        )
+        self.push_root(message.unwrap_or(NO_MESSAGE), LeafKind::Mixed, Step::Root)
     }
 
     /// The number of an origin's leaf in `table`, which gets an entry for a new one.
@@ -356,7 +352,9 @@ impl<'t> Leaves<'t> {
             }
             at = node.parent;
         }
-        if is_place(at) && let (_, Some(key)) = self.place(at) {
+        if is_place(at)
+            && let (_, Some(key)) = self.place(at)
+        {
             steps.push(Step::Key(key));
         }
         let mut path = String::new();

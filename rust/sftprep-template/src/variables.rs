@@ -18,14 +18,25 @@ pub(crate) fn variables<'t>(
 ) {
     let plain = request.kwargs.is_empty();
     for (name, source) in &program.names {
-        if plain && *source == Source::Token {
-            // Made where it goes, see `Interp::set_slot`.
-            match token(name, request) {
-                Some(token) => context.push(Value::Str(token)),
-                None => context.push(Value::Undefined(Undef::Var(name))),
-            }
-        } else {
+        if !plain {
             context.push(variable((name, *source), request, conversation, leaves));
+            continue;
+        }
+        // Made where they go, see `Interp::set_slot`.
+        match source {
+            Source::Messages => context.push(Value::Messages(Messages::all(conversation))),
+            Source::AddGenerationPrompt => {
+                context.push(Value::bool(request.add_generation_prompt));
+            }
+            Source::Tools if request.tools.is_none() => context.push(Value::None(LITERAL)),
+            Source::Tools | Source::Documents => {
+                context.push(variable((name, *source), request, conversation, leaves));
+            }
+            Source::Token | Source::Func(_) => match (token(name, request), source) {
+                (Some(token), _) => context.push(Value::Str(token)),
+                (None, Source::Func(func)) => context.push(Value::Func(*func)),
+                (None, _) => context.push(Value::Undefined(Undef::Var(name))),
+            },
         }
     }
 }

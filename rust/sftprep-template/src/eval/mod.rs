@@ -6,6 +6,7 @@ mod emit;
 mod expr;
 mod functions;
 mod quick;
+mod slices;
 mod stmt;
 mod sum;
 

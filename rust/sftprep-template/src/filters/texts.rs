@@ -3,7 +3,7 @@
 use super::Filter;
 use crate::error::{Fault, Res};
 use crate::eval::{Interp, args_error};
-use crate::methods::{Case, Ends, int_arg, line_ranges, stripped, trimmed, text_arg};
+use crate::methods::{Case, Ends, int_arg, line_ranges, stripped, text_arg, trimmed};
 use crate::ops::undefined_error;
 use crate::text::{GENERATION, OWNER_MASK, Str, UNOWNED};
 use crate::value::{CallArgs, Value};

@@ -80,7 +80,10 @@ pub(super) fn junction(expr: &mut Expr) {
     let (ExprKind::And(parts) | ExprKind::Or(parts)) = &mut expr.kind else {
         return;
     };
-    if !parts.iter().all(|part| matches!(part.kind, ExprKind::Check(_))) {
+    if !parts
+        .iter()
+        .all(|part| matches!(part.kind, ExprKind::Check(_)))
+    {
         return;
     }
     let mut checks: Vec<Check> = Vec::with_capacity(parts.len());
