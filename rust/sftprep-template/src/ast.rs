@@ -199,6 +199,19 @@ pub(crate) struct For {
     pub at: u32,
 }
 
+impl For {
+    /// The slot of the item, if it goes to one name.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        match &self.target {
+            Target::Name(Name {
+                var: VarRef::Slot(slot),
+                ..
+            }) => Some(*slot),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct SetBlock {
     pub target: Target,

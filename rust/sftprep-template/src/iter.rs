@@ -17,7 +17,8 @@ use crate::value::{Gen, GenOp, Value, View, range_len};
 pub(crate) enum ValueIter<'t> {
     Empty,
     List(Rc<Vec<Value<'t>>>, usize),
-    Messages(Messages<'t>, usize),
+    /// What is left.
+    Messages(Messages<'t>),
     Data(&'t [Data], Origin, usize),
     DataMap(&'t Map, Origin, usize, View),
     Map(Rc<Vec<(Value<'t>, Value<'t>)>>, usize, View),
@@ -39,7 +40,7 @@ impl<'t> ValueIter<'t> {
             Value::Data(Data::List(items), origin) => Self::Data(items, *origin, 0),
             Value::Data(Data::Map(map), origin) => Self::DataMap(map, *origin, 0, View::Keys),
             Value::List(items) | Value::Tuple(items) => Self::List(items.clone(), 0),
-            Value::Messages(messages) => Self::Messages(*messages, 0),
+            Value::Messages(messages) => Self::Messages(*messages),
             Value::Map(entries) => Self::Map(entries.clone(), 0, View::Keys),
             Value::Range(range) => Self::Range(range.0, range.2, range_len(range)),
             Value::View(view, map) => match &**map {
@@ -73,7 +74,7 @@ impl<'t> ValueIter<'t> {
         Some(match self {
             Self::Empty => 0,
             Self::List(items, at) => items.len() - at,
-            Self::Messages(messages, at) => messages.len() - at,
+            Self::Messages(messages) => messages.len(),
             Self::Data(items, _, at) => items.len() - at,
             Self::DataMap(map, _, at, _) => map.len() - at,
             Self::Map(entries, at, _) => entries.len() - at,
@@ -93,9 +94,9 @@ impl<'t> Interp<'t> {
                 *at += 1;
                 item
             }
-            ValueIter::Messages(messages, at) => {
-                let item = messages.get(*at);
-                *at += usize::from(item.is_some());
+            ValueIter::Messages(messages) => {
+                let item = messages.get(0);
+                messages.take_first();
                 item
             }
             ValueIter::Data(items, origin, at) => match items.get(*at) {

@@ -63,6 +63,15 @@ impl<'t> Messages<'t> {
         Some(Value::Data(message, origin))
     }
 
+    /// Takes the first message away; with its place in the conversation.
+    #[inline]
+    pub(crate) fn take_first(&mut self) -> Option<(&'t Data, usize)> {
+        let first = (self.data(0)?, self.index(0));
+        self.start = self.start.wrapping_add_signed(self.step);
+        self.len -= 1;
+        Some(first)
+    }
+
     /// `messages[start:stop:step]` as another list of `len` messages.
     pub(crate) fn slice(&self, start: i64, len: usize, step: i64, id: u32) -> Self {
         // A slice of at most one message has no second one to step to.

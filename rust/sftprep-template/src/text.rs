@@ -90,7 +90,8 @@ impl<'t> Str<'t> {
         Self::borrowed(text, origin, 0)
     }
 
-    fn borrowed(text: &'t str, origin: Origin, src: u32) -> Self {
+    #[inline]
+    pub(crate) fn borrowed(text: &'t str, origin: Origin, src: u32) -> Self {
         Self::Ref {
             text,
             origin,

@@ -167,7 +167,34 @@ pub(crate) struct MacroValue<'t> {
     pub frame_id: u64,
 }
 
-impl LoopState<'_> {
+impl<'t> LoopState<'t> {
+    pub(crate) fn new(node: &'t For, iter: ValueIter<'t>, depth0: usize, frame: usize) -> Self {
+        Self {
+            iter: RefCell::new(iter),
+            length: Cell::new(None),
+            index0: Cell::new(0),
+            after: RefCell::new(None),
+            before: RefCell::new(None),
+            current: RefCell::new(None),
+            changed: RefCell::new(None),
+            depth0,
+            node,
+            frame,
+        }
+    }
+
+    /// Takes the next item, if it is a message and was not looked at before.
+    #[inline]
+    pub(crate) fn next_message(&self) -> Option<(&'t Data, usize)> {
+        if self.after.borrow().is_some() {
+            return None;
+        }
+        match &mut *self.iter.try_borrow_mut().ok()? {
+            ValueIter::Messages(messages) => messages.take_first(),
+            _ => None,
+        }
+    }
+
     /// Whether this is the last turn, where that is known without running anything.
     pub(crate) fn is_last(&self) -> Option<bool> {
         if self.after.borrow().is_some() {

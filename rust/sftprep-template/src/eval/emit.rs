@@ -97,6 +97,11 @@ impl<'t> Interp<'t> {
                 self.out.push_inline(text, origin, src, tag);
                 continue;
             }
+            if let ExprKind::Var(name) = &part.kind
+                && self.emit_plain_variable(name.var)?
+            {
+                continue;
+            }
             let value = self.eval(part)?;
             if let Value::Str(text) = &value
                 && !text.safe()

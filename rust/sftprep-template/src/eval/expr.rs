@@ -171,6 +171,10 @@ impl<'t> Interp<'t> {
             },
             ExprKind::Checks(checks, any) => self.checks(checks, *any),
             ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
+            ExprKind::Field(field) => match self.field_truth(field) {
+                Some(holds) => Ok(holds),
+                None => self.other_truth(expr),
+            },
             ExprKind::Not(inner) => self.truth(inner).map(|value| !value),
             ExprKind::And(parts) => self.all_or_any(parts, false),
             ExprKind::Or(parts) => self.all_or_any(parts, true),

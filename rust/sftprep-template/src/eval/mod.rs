@@ -5,6 +5,8 @@ mod call;
 mod emit;
 mod expr;
 mod functions;
+mod integers;
+mod loops;
 mod quick;
 mod slices;
 mod stmt;

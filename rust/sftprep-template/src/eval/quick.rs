@@ -15,13 +15,13 @@
 //! of the tree.
 
 use super::Interp;
-use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, VarRef};
+use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, Field, VarRef};
 use crate::data::{Data, same_word};
 use crate::error::Res;
 use crate::filters::Filter;
 use crate::methods::{Access, Ends, method_access, split_on, stripped, trimmed};
 use crate::tests::Test;
-use crate::text::{LITERAL, Origin, RUN_BYTES};
+use crate::text::{LITERAL, Origin, RUN_BYTES, Str};
 use crate::value::{Undef, Value};
 
 /// What `peek` found out about an expression without evaluating it.
@@ -152,7 +152,11 @@ impl<'t> Interp<'t> {
             return test.of_type(self.place(var.var));
         }
         match self.peek(operand) {
-            Peek::Data(data) => test.of_type(&Value::from_data(data, LITERAL)),
+            Peek::Data(data) => match (test, data) {
+                (Test::String, _) => Some(matches!(data, Data::Str(_))),
+                (Test::Defined, _) => Some(true),
+                _ => test.of_type(&Value::from_data(data, LITERAL)),
+            },
             Peek::Missing => test.of_type(&Value::Undefined(Undef::Var(""))),
             Peek::Unknown => None,
         }
@@ -171,7 +175,7 @@ impl<'t> Interp<'t> {
             (CmpOp::In | CmpOp::NotIn, ExprKind::Str(text), _) => {
                 (&**text, second, op == CmpOp::In)
             }
-            _ => return Ok(None),
+            _ => return Ok(self.order_counts(first, op, second)),
         };
         let equality = matches!(op, CmpOp::Eq | CmpOp::Ne);
         let (holds, scanned) = match self.peek(other) {
@@ -278,8 +282,67 @@ impl<'t> Interp<'t> {
         Ok(Some(Value::Str(text.slice(stripped(whole, arg, ends)))))
     }
 
+    /// The truth of an entry of an input object, a flag of a loop or a field of a namespace.
+    #[inline]
+    pub(super) fn field_truth(&self, field: &'t Field) -> Option<bool> {
+        match self.place(field.var) {
+            Value::Data(Data::Map(map), _) => match map.get(&field.key)? {
+                Data::Str(text) => Some(!text.is_empty()),
+                data => Some(Value::from_data(data, LITERAL).is_true()),
+            },
+            Value::Loop(state) => match &*field.key {
+                "first" => Some(state.index0.get() == 0),
+                "last" => state.is_last(),
+                _ => None,
+            },
+            Value::Namespace(fields) => {
+                let fields = fields.borrow();
+                let mut fields = fields.iter();
+                let (_, value) = fields.find(|(known, _)| same_word(known.as_str(), &field.key))?;
+                Some(value.is_true())
+            }
+            _ => None,
+        }
+    }
+
+    /// `{% set x = ... %}` of what can be made in its place; whether it was.
+    #[inline]
+    pub(super) fn set_quickly(&mut self, slot: u32, expr: &'t Expr) -> bool {
+        match &expr.kind {
+            ExprKind::Str(text) => self.set_slot(slot, Value::Str(Str::literal(text))),
+            ExprKind::Bool(value) => self.set_slot(slot, Value::bool(*value)),
+            ExprKind::None => self.set_slot(slot, Value::None(LITERAL)),
+            ExprKind::Field(_) | ExprKind::Trimmed(_) => match self.input_text(expr) {
+                Some((text, origin, src)) => {
+                    // A filter is a step. Over the limit: the general way says so.
+                    let filters = usize::from(matches!(expr.kind, ExprKind::Trimmed(_)));
+                    if self.budget.steps(filters).is_err() {
+                        return false;
+                    }
+                    self.set_slot(slot, Value::Str(Str::borrowed(text, origin, src)));
+                }
+                None => return false,
+            },
+            ExprKind::Bin(..) | ExprKind::Sum(_) => match self.count(expr) {
+                Some(count) => self.set_slot(slot, Value::int(count)),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
+    }
+
     /// Writes a variable that holds text, without a copy of the value; whether it did.
     pub(super) fn emit_variable(&mut self, var: VarRef) -> Res<bool> {
+        self.emit_text_of(var, true)
+    }
+
+    /// Likewise, unless it is Markup.
+    pub(super) fn emit_plain_variable(&mut self, var: VarRef) -> Res<bool> {
+        self.emit_text_of(var, false)
+    }
+
+    fn emit_text_of(&mut self, var: VarRef, markup: bool) -> Res<bool> {
         let tag = self.tag();
         let value = match var {
             VarRef::Slot(slot) => &self.slots[self.base + slot as usize],
@@ -289,6 +352,9 @@ impl<'t> Interp<'t> {
         let Value::Str(text) = value else {
             return Ok(false);
         };
+        if text.safe() && !markup {
+            return Ok(false);
+        }
         self.budget.bytes(text.len() + RUN_BYTES)?;
         self.out.push_str(text, tag);
         Ok(true)

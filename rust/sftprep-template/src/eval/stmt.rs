@@ -1,16 +1,13 @@
 //! Statements.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::{Flow, Interp, Owner};
-use crate::ast::{Expr, ExprKind, For, Stmt, Target};
+use crate::ast::{Expr, ExprKind, Stmt, Target, VarRef};
 use crate::error::{ErrorKind, Fault, Res};
-use crate::iter::ValueIter;
 use crate::limits::MAX_CALLS;
-use crate::messages::Messages;
 use crate::text::{GENERATION, RUN_BYTES, Str};
-use crate::value::{LoopState, MacroValue, Value};
+use crate::value::{MacroValue, Value};
 
 impl<'t> Interp<'t> {
     pub(super) fn exec_all(&mut self, body: &'t [Stmt]) -> Res<Flow> {
@@ -55,6 +52,12 @@ impl<'t> Interp<'t> {
 
     #[inline(never)]
     fn exec_set(&mut self, target: &'t Target, expr: &'t Expr) -> Res<()> {
+        if let Target::Name(name) = target
+            && let VarRef::Slot(slot) = name.var
+            && self.set_quickly(slot, expr)
+        {
+            return Ok(());
+        }
         let value = self.eval(expr)?;
         self.note_set(&value);
         self.assign(target, value)
@@ -76,7 +79,7 @@ impl<'t> Interp<'t> {
             }
             Stmt::Macro(name, node) => {
                 let value = self.bind_macro(node);
-                let crate::ast::VarRef::Slot(slot) = name.var else {
+                let VarRef::Slot(slot) = name.var else {
                     return Ok(Flow::Next);
                 };
                 self.set_slot(slot, value);
@@ -177,7 +180,7 @@ impl<'t> Interp<'t> {
     pub(super) fn assign(&mut self, target: &'t Target, value: Value<'t>) -> Res<()> {
         match target {
             Target::Name(name) => {
-                if let crate::ast::VarRef::Slot(slot) = name.var {
+                if let VarRef::Slot(slot) = name.var {
                     self.set_slot(slot, value);
                 }
                 Ok(())
@@ -207,211 +210,6 @@ impl<'t> Interp<'t> {
                 Ok(())
             }
         }
-    }
-
-    #[inline(never)]
-    fn exec_for(&mut self, node: &'t For) -> Res<Flow> {
-        let value = self.eval(&node.iter)?;
-        let iter = ValueIter::of(&value).map_err(|fault| fault.at(node.iter.at))?;
-        self.run_loop(node, iter, 0)
-    }
-
-    pub(super) fn run_loop(
-        &mut self,
-        node: &'t For,
-        mut iter: ValueIter<'t>,
-        depth0: usize,
-    ) -> Res<Flow> {
-        if node.test.is_some() {
-            iter = ValueIter::Filtered(Box::new(iter), node);
-        }
-        let saved = self.owner;
-        let result = match node.loop_slot {
-            Some(slot) => self.visible_loop(node, slot, iter, depth0),
-            None => self.plain_loop(node, iter),
-        };
-        self.owner = saved;
-        if result? == 0 && !node.otherwise.is_empty() {
-            self.enter(&node.else_scope);
-            return self.exec_all(&node.otherwise);
-        }
-        Ok(Flow::Next)
-    }
-
-    /// How many turns ran to their end: `else` runs if none did, whatever `break` or `continue`
-    /// ended the others.
-    fn plain_loop(&mut self, node: &'t For, mut iter: ValueIter<'t>) -> Res<usize> {
-        let outer = self.owner;
-        let mut completed = 0;
-        if let ValueIter::Messages(messages, _) = &iter
-            && let Target::Name(name) = &node.target
-            && let crate::ast::VarRef::Slot(slot) = name.var
-        {
-            return self.message_loop(node, *messages, slot);
-        }
-        while let Some(item) = self
-            .next_item(&mut iter)
-            .map_err(|fault| fault.at(node.at))?
-        {
-            match self.turn(node, item, outer)? {
-                Flow::Next => completed += 1,
-                Flow::Continue => {}
-                Flow::Break => break,
-            }
-        }
-        Ok(completed)
-    }
-
-    /// A [`Self::plain_loop`] over messages, as most templates have one.
-    fn message_loop(&mut self, node: &'t For, messages: Messages<'t>, slot: u32) -> Res<usize> {
-        let mut completed = 0;
-        for at in 0..messages.len() {
-            let Some(message) = messages.get(at) else {
-                break;
-            };
-            self.step()?;
-            if self.trace {
-                self.owner = Owner::of_message(messages.index(at) as u32);
-            }
-            if !node.body_scope.init.is_empty() {
-                self.enter(&node.body_scope);
-            }
-            self.set_slot(slot, message);
-            match self.exec_all(&node.body)? {
-                Flow::Next => completed += 1,
-                Flow::Continue => {}
-                Flow::Break => break,
-            }
-        }
-        Ok(completed)
-    }
-
-    fn visible_loop(
-        &mut self,
-        node: &'t For,
-        slot: u32,
-        iter: ValueIter<'t>,
-        depth0: usize,
-    ) -> Res<usize> {
-        let outer = self.owner;
-        let state = Rc::new(LoopState {
-            iter: RefCell::new(iter),
-            length: Cell::new(None),
-            index0: Cell::new(0),
-            after: RefCell::new(None),
-            before: RefCell::new(None),
-            current: RefCell::new(None),
-            changed: RefCell::new(None),
-            depth0,
-            node,
-            frame: self.frame,
-        });
-        let (mut turns, mut completed) = (0, 0);
-        loop {
-            let peeked = state.after.borrow_mut().take();
-            let item = match peeked {
-                Some(item) => Some(item),
-                None => self.loop_next(&state).map_err(|fault| fault.at(node.at))?,
-            };
-            let Some(item) = item else {
-                return Ok(completed);
-            };
-            state.index0.set(turns);
-            turns += 1;
-            if node.keeps_items {
-                let before = state.current.replace(Some(item.clone()));
-                *state.before.borrow_mut() = before;
-            }
-            let shown = &self.slots[self.base + slot as usize];
-            if !matches!(shown, Value::Loop(shown) if Rc::ptr_eq(shown, &state)) {
-                self.set_slot(slot, Value::Loop(state.clone()));
-            }
-            match self.turn(node, item, outer)? {
-                Flow::Next => completed += 1,
-                Flow::Continue => {}
-                Flow::Break => return Ok(completed),
-            }
-        }
-    }
-
-    /// The next item of a loop's own sequence, without looking at what was peeked.
-    pub(super) fn loop_next(&mut self, state: &LoopState<'t>) -> Res<Option<Value<'t>>> {
-        // Only a lazy sequence runs code that may come back to this loop.
-        if let Ok(mut iter) = state.iter.try_borrow_mut()
-            && !iter.is_lazy()
-        {
-            return self.next_item(&mut iter);
-        }
-        let mut iter = state.iter.replace(ValueIter::Empty);
-        let item = self.next_item(&mut iter);
-        state.iter.replace(iter);
-        item
-    }
-
-    fn turn(&mut self, node: &'t For, item: Value<'t>, outer: Owner) -> Res<Flow> {
-        self.step()?;
-        if self.trace {
-            self.owner = if let Some(message) = self.message_of(&item) {
-                Owner::of_message(message)
-            } else {
-                let index = match item {
-                    Value::Int(index, _) => Some(index),
-                    _ => outer.index,
-                };
-                Owner {
-                    index,
-                    scoped: true,
-                    ..outer
-                }
-            };
-        }
-        if !node.body_scope.init.is_empty() {
-            self.enter(&node.body_scope);
-        }
-        if let Target::Name(name) = &node.target
-            && let crate::ast::VarRef::Slot(slot) = name.var
-        {
-            self.set_slot(slot, item);
-        } else {
-            self.assign(&node.target, item)?;
-        }
-        self.exec_all(&node.body)
-    }
-
-    /// Runs the `if` of a `for` on one item.
-    pub(crate) fn passes_loop_test(&mut self, node: &'t For, item: &Value<'t>) -> Res<bool> {
-        let (Some(test), Some(target)) = (&node.test, &node.test_target) else {
-            return Ok(true);
-        };
-        self.step()?;
-        self.enter(&node.test_scope);
-        self.assign(target, item.clone())?;
-        self.truth(test)
-    }
-
-    /// `loop(items)`: the body of a recursive loop again, over other items.
-    pub(super) fn recurse(&mut self, state: &LoopState<'t>, items: &Value<'t>) -> Res<Value<'t>> {
-        if !state.node.recursive || state.frame != self.frame {
-            let message = "the loop must have the 'recursive' marker to be called recursively";
-            return Err(Fault::type_error(message));
-        }
-        self.enter_call()?;
-        let node = state.node;
-        let iter = ValueIter::of(items)?;
-        let (from, to) = (
-            self.base + node.slots.0 as usize,
-            self.base + node.slots.1 as usize,
-        );
-        let saved = self.slots[from..to].to_vec();
-        self.charge(saved.len() * std::mem::size_of::<Value<'t>>())?;
-        let result =
-            self.capture(|interp| interp.run_loop(node, iter, state.depth0 + 1).map(|_| ()));
-        for (slot, value) in self.slots[from..to].iter_mut().zip(saved) {
-            *slot = value;
-        }
-        self.calls -= 1;
-        let ((), text) = result?;
-        Ok(Value::Str(text))
     }
 
     pub(super) fn enter_call(&mut self) -> Res<()> {
