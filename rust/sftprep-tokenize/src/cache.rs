@@ -2,8 +2,15 @@
 //!
 //! A piece of up to 15 bytes is one 16-byte key (its bytes, zeros, its length), and up to three
 //! tokens with their lengths lie beside it: 32 bytes, two entries to a cache line, nothing to
-//! follow. One such table, made from the vocabulary, is shared and read-only; each encoder has its
-//! own small one for what it meets, which so holds nothing but pieces in use.
+//! follow. One such table is made from the vocabulary when a tokenizer is compiled; each encoder
+//! begins with a copy and adds what it meets.
+//!
+//! Tried and dropped: an empty table for each encoder and after it the whole vocabulary's (a second
+//! line from far away for every new piece, and twenty thousand entries to copy in the first
+//! megabytes: a sixth slower on new text), also with a filter before it; the vocabulary's table
+//! first, shared by all threads, and after it one for what was met (the twentieth part of all pieces
+//! waited for a line that nobody had asked for: a quarter slower on text that had been seen); fuller
+//! tables.
 
 use crate::slab::{Slab, prefetch};
 
@@ -116,22 +123,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Room for `n` entries at most half full.
+    /// Room for `n` entries and as many more.
     pub(crate) fn with_room(n: usize) -> Self {
-        let size = (n * 2).next_power_of_two().max(16);
+        Self::empty((n * 5 / 2).next_power_of_two().max(16))
+    }
+
+    fn empty(size: usize) -> Self {
         Self {
             slots: Slab::zeroed(size),
             len: 0,
         }
     }
 
-    /// Room for `n` entries and no more, at most three quarters full.
-    pub(crate) fn dense(n: usize) -> Self {
-        let size = (n * 4 / 3 + 1).next_power_of_two().max(16);
-        Self {
-            slots: Slab::zeroed(size),
-            len: 0,
-        }
+    /// Whether one more entry would make lookups slow.
+    fn is_full(&self) -> bool {
+        self.len * 8 >= self.slots.len() * 5
     }
 
     #[inline]
@@ -147,41 +153,58 @@ impl Table {
 
     #[inline]
     pub(crate) fn get(&self, key: u128, hash: u32) -> Option<&Entry> {
+        let e = &self.slots[self.start(hash)];
+        if e.key == key {
+            return Some(e);
+        }
+        let e = &self.slots[self.find(key, hash)];
+        (e.key == key).then_some(e)
+    }
+
+    /// The slot of a key, or the empty one where it would be: its own, the other one in the same
+    /// cache line, and so on line by line.
+    #[inline]
+    fn find(&self, key: u128, hash: u32) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.start(hash);
         loop {
-            let e = &self.slots[at & mask];
-            if e.key == key {
-                return Some(e);
+            for at in [at, at ^ 1] {
+                let found = self.slots[at & mask].key;
+                if found == key || found == 0 {
+                    return at & mask;
+                }
             }
-            if e.key == 0 {
-                return None;
-            }
-            at += 1;
+            at += 2;
         }
     }
 
     /// Adds or replaces; the caller sees to it that the table does not fill up.
     pub(crate) fn insert(&mut self, entry: Entry) {
-        let mask = self.slots.len() - 1;
-        let mut at = self.start(hash(entry.key));
-        while self.slots[at & mask].key != 0 && self.slots[at & mask].key != entry.key {
-            at += 1;
-        }
-        self.len += usize::from(self.slots[at & mask].key == 0);
-        self.slots.writable()[at & mask] = entry;
+        let at = self.find(entry.key, hash(entry.key));
+        self.len += usize::from(self.slots[at].key == 0);
+        self.slots.writable()[at] = entry;
     }
 
     /// A table that was kept and does not change any more, if lookups in it end.
-    pub(crate) fn from_slots(slots: Slab<Entry>) -> Option<Self> {
-        let ends = slots.len().is_power_of_two() && slots.iter().any(|e| e.key == 0);
-        ends.then_some(Self { slots, len: 0 })
+    pub(crate) fn from_slots(slots: Slab<Entry>, len: usize) -> Option<Self> {
+        let sound = slots.len().is_power_of_two() && len < slots.len();
+        let ends = sound && slots.iter().any(|e| e.key == 0);
+        ends.then_some(Self { slots, len })
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.slots.iter().filter(|e| e.key != 0)
     }
 }
+
+/// Pieces of the vocabulary with which an encoder begins: those of the lowest ids, which are met
+/// most. (The others are merged when they are met.)
+pub(crate) const SEEDS: usize = 90_000;
 
 /// What one encoder has met: short pieces, long pieces, and the tokens that fit beside neither.
 pub(crate) struct Learned {
@@ -190,53 +213,47 @@ pub(crate) struct Learned {
     arena: Vec<u32>,
 }
 
-/// Short pieces kept before starting afresh (8 MiB of table).
-const MAX_SHORT: usize = 1 << 17;
-/// Room for short pieces at first: a table of one huge page.
-const FIRST_SHORT: usize = 1 << 15;
+/// Slots for short pieces before starting afresh, if the vocabulary does not need more: 16 MiB.
+const MAX_SLOTS: usize = 1 << 19;
 /// Words of arena kept before starting afresh (16 MiB).
 const MAX_ARENA: usize = 1 << 22;
 /// Longer pieces hardly come again.
 const MAX_LONG: usize = 256;
 
 impl Learned {
-    pub(crate) fn new() -> Self {
+    /// Begins with the vocabulary.
+    pub(crate) fn new(seeds: &Table) -> Self {
         Self {
-            short: Table::with_room(FIRST_SHORT),
+            short: Table {
+                slots: seeds.slots.copied(),
+                len: seeds.len,
+            },
             long: Long::default(),
             arena: Vec::new(),
         }
     }
 
     /// Keeps the tokens of a short piece.
-    pub(crate) fn keep(&mut self, key: u128, ids: &[u32], lens: &[u32]) {
-        if ids.len() <= INLINE {
-            return self.keep_entry(Entry::inline(key, ids, lens));
-        }
-        if self.arena.len() > MAX_ARENA {
-            *self = Self::new();
-        }
-        let at = self.arena.len();
-        self.arena.extend_from_slice(ids);
-        self.arena.extend_from_slice(lens);
-        self.keep_entry(Entry::spilled(key, at, ids.len()));
-    }
-
-    pub(crate) fn keep_entry(&mut self, entry: Entry) {
-        if self.short.len >= MAX_SHORT {
-            *self = Self::new();
-            if entry.meta == SPILLED {
-                return; // its tokens went with the arena
-            }
-        }
-        if self.short.len * 2 >= self.short.slots.len() {
+    pub(crate) fn keep(&mut self, seeds: &Table, key: u128, ids: &[u32], lens: &[u32]) {
+        let largest = MAX_SLOTS.max(2 * seeds.slots.len());
+        let full = self.short.is_full();
+        if self.arena.len() > MAX_ARENA || (full && self.short.slots.len() >= largest) {
+            *self = Self::new(seeds);
+        } else if full {
             // (In one step to the largest: clearing and filling the sizes between took a tenth of
             // the time of the first megabytes.)
-            let mut larger = Table::with_room(MAX_SHORT);
+            let mut larger = Table::empty(largest);
             self.short.iter().for_each(|e| larger.insert(*e));
             self.short = larger;
         }
-        self.short.insert(entry);
+        self.short.insert(if ids.len() <= INLINE {
+            Entry::inline(key, ids, lens)
+        } else {
+            let at = self.arena.len();
+            self.arena.extend_from_slice(ids);
+            self.arena.extend_from_slice(lens);
+            Entry::spilled(key, at, ids.len())
+        });
     }
 
     /// Ids and lengths of a spilled entry.
@@ -387,12 +404,13 @@ mod tests {
 
     #[test]
     fn pieces_come_back() {
-        let mut l = Learned::new();
+        let seeds = Table::with_room(3);
+        let mut l = Learned::new(&seeds);
         for i in 0..40_000u32 {
             let text = format!("w{i}");
             let n = 1 + (i % 6) as usize;
             let (ids, lens) = (vec![i; n], vec![1; n]);
-            l.keep(key_of(text.as_bytes()), &ids, &lens);
+            l.keep(&seeds, key_of(text.as_bytes()), &ids, &lens);
             let long = format!("a long piece of text {i}");
             l.keep_long(long.as_bytes(), &ids, &lens);
         }

@@ -51,7 +51,7 @@ impl Drop for Encoder<'_> {
 
 impl<'t> Encoder<'t> {
     pub(crate) fn new(tokenizer: &'t Tokenizer) -> Self {
-        let state = tokenizer.plan().map(|_| tokenizer.take_state());
+        let state = tokenizer.plan().map(|plan| tokenizer.take_state(plan));
         Self {
             tokenizer,
             state,

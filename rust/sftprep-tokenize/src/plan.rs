@@ -3,7 +3,7 @@
 
 use crate::added::{AddedToken, Matcher, Pattern};
 use crate::bytes::{char_to_byte, fallback_byte};
-use crate::cache::{Entry, INLINE, Long, LongSeeds, SHORT, Table, UNIT, bytes_of, key_of};
+use crate::cache::{Entry, INLINE, Long, LongSeeds, SEEDS, SHORT, Table, UNIT, bytes_of, key_of};
 use crate::classes::code_point;
 use crate::cut::{Bridges, char_len};
 use crate::dense::Dense;
@@ -176,10 +176,6 @@ impl Plan {
             }
             rules.push([id(a)?, id(b)?, rank as u32, id(&joined)?]);
         }
-        self.merges = Merges::new(&rules);
-        if !self.spm() {
-            self.merges.index_bytes(&self.bytes);
-        }
         let mut texts = Vec::with_capacity(vocab.len());
         for (token, id) in vocab {
             if let Some(text) = self.text_of(token) {
@@ -188,8 +184,12 @@ impl Plan {
             }
         }
         let pairs = self.bridges.finish(self.spm());
+        let symbols: Vec<_> = texts.iter().map(|t| self.symbols_of(&t.0)).collect();
+        self.merges = Merges::new(&Merges::new(&rules).used(&rules, &symbols));
+        if !self.spm() {
+            self.merges.index_bytes(&self.bytes);
+        }
         self.seed(&texts, ignore_merges);
-        self.index_chars();
         if !self.spm() {
             self.index_pairs(&pairs);
         }
@@ -236,7 +236,7 @@ impl Plan {
         chars.sort_unstable();
         self.chars = chars;
         if self.spm() {
-            self.index_chars();
+            self.index_chars(&[]);
         }
         // Bytes that no UTF-8 text holds may be missing.
         let missing = (0..=255u8).find(|b| {
@@ -261,14 +261,15 @@ impl Plan {
     /// Encodes the vocabulary into the seed tables.
     fn seed(&mut self, texts: &[(Vec<u8>, u32)], ignore_merges: bool) {
         let mut merger = Merger::default();
-        let mut entries = Vec::with_capacity(texts.len());
+        let (mut merged, mut given) = (Vec::with_capacity(texts.len()), Vec::new());
         let mut long = Long::default();
         for (text, id) in texts {
             if std::str::from_utf8(text).is_err() {
                 continue; // a part of a character: no piece of text is that
             }
             self.merge(&mut merger, text);
-            if ignore_merges && merger.ids != [*id] {
+            let differs = ignore_merges && merger.ids != [*id];
+            if differs {
                 self.units_differ = true;
                 merger.clear();
                 merger.push(*id, text.len() as u32);
@@ -276,28 +277,31 @@ impl Plan {
             if text.len() > SHORT {
                 long.insert(text, &merger.ids, &merger.lens);
             } else if merger.ids.len() <= INLINE {
+                let entries = if differs { &mut given } else { &mut merged };
                 entries.push(Entry::inline(key_of(text), &merger.ids, &merger.lens));
             }
         }
         self.long_seeds = long.into();
-        self.seeds = Table::dense(entries.len());
-        for entry in entries {
+        merged.sort_by_key(|e| e.ids[0]);
+        self.index_chars(&merged);
+        // What merging does not give has to be there; the others are for speed, and those that are
+        // met most stand in their own places.
+        merged.truncate(SEEDS);
+        self.seeds = Table::with_room(given.len() + merged.len());
+        for entry in given.into_iter().chain(merged) {
             self.seeds.insert(entry);
         }
     }
 
-    /// Fills the table of single characters.
-    pub(crate) fn index_chars(&mut self) {
-        if self.units_differ {
-            return; // what stands in the seeds is then not always what merging gives
-        }
+    /// Fills the table of single characters; `merged` are pieces that merging gives.
+    fn index_chars(&mut self, merged: &[Entry]) {
         if !self.spm() {
             let single = |e: &Entry| {
                 let (bytes, n) = bytes_of(e.key);
                 let one = n > 1 && char_len(bytes[0]) == n && e.count() == Some(1);
                 one.then(|| [code_point(&bytes, 0).0, e.ids[0]])
             };
-            self.chars = self.seeds.iter().filter_map(single).collect();
+            self.chars = merged.iter().filter_map(single).collect();
             self.chars.sort_unstable();
         }
         let mut by_char = vec![u32::MAX; 1 << 16];
@@ -327,6 +331,22 @@ impl Plan {
         if !self.spm() && (unit.is_ascii() || self.char_ids.is_empty()) {
             return merger.run_bytes(&self.merges, &self.bytes, unit);
         }
+        self.symbols(merger, unit);
+        merger.run(&self.merges);
+    }
+
+    /// The symbols with which merging a token begins.
+    fn symbols_of(&self, token: &[u8]) -> Vec<u32> {
+        if !self.spm() {
+            return token.iter().map(|&b| self.bytes[usize::from(b)]).collect();
+        }
+        let mut merger = Merger::default();
+        self.symbols(&mut merger, token);
+        merger.ids
+    }
+
+    /// Puts the symbols of a unit into `merger`.
+    fn symbols(&self, merger: &mut Merger, unit: &[u8]) {
         merger.clear();
         let mut p = 0;
         // Whether a token may cross the boundary before this character in the middle of another.
@@ -359,26 +379,6 @@ impl Plan {
             }
             crossed = ahead;
             p = end;
-        }
-        merger.run(&self.merges);
-    }
-
-    /// Asks for what merging a unit will look at first.
-    pub(crate) fn prefetch_merges(&self, unit: &[u8]) {
-        let (mut p, mut before) = (0, None);
-        while p < unit.len() {
-            let (code, n) = code_point(unit, p);
-            let id = if n == 1 && !self.spm() {
-                self.bytes[usize::from(unit[p])]
-            } else {
-                self.char_id(if code == 0x20 { 0x2581 } else { code })
-                    .unwrap_or(0)
-            };
-            if let Some(before) = before {
-                self.merges.prefetch(before, id);
-            }
-            before = Some(id);
-            p += n;
         }
     }
 

@@ -19,7 +19,7 @@ use crate::plan::{Family, Plan};
 use crate::split::Split;
 #[cfg(target_arch = "x86_64")]
 use batch::fill_avx2;
-use batch::{BATCH, Batch, fill, short_key};
+use batch::{Batch, fill, short_key};
 use std::mem::MaybeUninit;
 
 /// What one thread needs to encode, kept from text to text.
@@ -27,8 +27,6 @@ pub(crate) struct State {
     learned: Learned,
     merger: Merger,
     batch: Box<Batch>,
-    /// Whether the last batch held much that was not known.
-    cold: bool,
     features: Features,
     scratch: Option<Box<dense::Scratch>>,
     ids: Vec<u32>,
@@ -39,12 +37,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            learned: Learned::new(),
+            learned: Learned::new(&plan.seeds),
             merger: Merger::default(),
             batch: Box::default(),
-            cold: true,
             features: Features::detect(),
             scratch: None,
             ids: Vec::new(),
@@ -177,10 +174,7 @@ impl State {
     /// Looks up what is in the batch and appends its tokens.
     fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
         let n = std::mem::take(&mut self.batch.filled);
-        if self.cold {
-            self.ask_ahead(plan, n);
-        }
-        let (mut i, mut unknown) = (0, 0);
+        let mut i = 0;
         while i < n {
             i = self.emit_known(i, n, out);
             if i < n {
@@ -188,40 +182,6 @@ impl State {
                 let start = self.batch.starts[i] as usize;
                 self.unknown(plan, t, key, h, start, out);
                 i += 1;
-                unknown += 1;
-            }
-        }
-        self.cold = unknown > 3;
-    }
-
-    /// What is not known is probably in the vocabulary: asks for its place there ahead of time, and
-    /// for the rules that will merge what is not there either. Fetched one after another, these
-    /// lines were most of the time on text that is new.
-    #[inline(never)]
-    fn ask_ahead(&self, plan: &Plan, n: usize) {
-        let (mut unknown, mut count) = ([0u8; BATCH], 0);
-        for (i, (&key, &h)) in self
-            .batch
-            .keys
-            .iter()
-            .zip(&self.batch.hashes)
-            .take(n)
-            .enumerate()
-        {
-            if key >> 120 != 0 && self.learned.short.get(key, h).is_none() {
-                plan.seeds.prefetch(h);
-                unknown[count] = i as u8;
-                count += 1;
-            }
-        }
-        for &i in &unknown[..count] {
-            let (key, h) = (
-                self.batch.keys[usize::from(i)],
-                self.batch.hashes[usize::from(i)],
-            );
-            if plan.seeds.get(key, h).is_none() {
-                let (bytes, n) = bytes_of(key);
-                plan.prefetch_merges(&bytes[..n]);
             }
         }
     }
@@ -295,20 +255,13 @@ impl State {
             return append(ids, lens, start, out);
         }
         let unit = key >> 127 != 0;
-        let known = spm::added_entry(key).or_else(|| plan.seeds.get(key, h).copied());
-        if let Some(e) = known {
-            self.learned.keep_entry(e);
-            let n = e.count().unwrap_or(0);
-            return append(
-                &e.ids[..n],
-                &[e.len(0), e.len(1), e.len(2)][..n],
-                start,
-                out,
-            );
+        if let Some((id, len)) = spm::added(key) {
+            self.learned.keep(&plan.seeds, key, &[id], &[len]);
+            return append(&[id], &[len], start, out);
         }
         let (bytes, n) = bytes_of(key);
         self.compute(plan, &bytes[..n], unit);
-        self.learned.keep(key, &self.ids, &self.lens);
+        self.learned.keep(&plan.seeds, key, &self.ids, &self.lens);
         append(&self.ids, &self.lens, start, out);
     }
 
@@ -346,12 +299,12 @@ impl State {
             if unit.len() <= SHORT && !whole {
                 let key = key_of(unit) | mark;
                 let h = hash(key);
-                let known = self
+                if let Some(e) = self
                     .learned
                     .short
                     .get(key, h)
-                    .or_else(|| plan.seeds.get(key, h));
-                if let Some(e) = known.filter(|e| e.count().is_some()) {
+                    .filter(|e| e.count().is_some())
+                {
                     let n = e.count().unwrap_or(0);
                     self.ids.extend_from_slice(&e.ids[..n]);
                     self.lens.extend((0..n).map(|i| e.len(i)));
@@ -363,8 +316,9 @@ impl State {
             self.ids.extend_from_slice(&self.merger.ids);
             self.lens.extend_from_slice(&self.merger.lens);
             if unit.len() <= SHORT && !whole {
-                self.learned
-                    .keep(key_of(unit) | mark, &self.merger.ids, &self.merger.lens);
+                let key = key_of(unit) | mark;
+                let (ids, lens) = (&self.merger.ids, &self.merger.lens);
+                self.learned.keep(&plan.seeds, key, ids, lens);
             }
             p = end;
         }

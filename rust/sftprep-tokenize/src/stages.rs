@@ -15,10 +15,13 @@ pub fn is_normal(text: &str) -> bool {
 
 /// Number of pre-tokens of a text; 0 for a tokenizer that does not split.
 pub fn split(tokenizer: &Tokenizer, text: &str) -> usize {
-    let Some(Family::ByteLevel(split)) = tokenizer.plan().map(|plan| plan.family) else {
+    let Some(plan) = tokenizer.plan() else {
         return 0;
     };
-    let (mut state, t, mut p, mut n) = (State::new(), text.as_bytes(), 0, 0);
+    let Family::ByteLevel(split) = plan.family else {
+        return 0;
+    };
+    let (mut state, t, mut p, mut n) = (State::new(plan), text.as_bytes(), 0, 0);
     while p < t.len() {
         let from = p;
         (p, n) = (state.scan(&split, t, p), n + state.forget());

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 9");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 12");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -183,8 +183,7 @@ impl Writer {
         self.arrays(&p.chars);
         self.slab(&p.char_ids);
         self.slab(&p.merges.slots);
-        self.slab(&p.merges.made);
-        self.u32(p.merges.first);
+        self.u32s(&p.merges.bits);
         self.slab(&p.merges.near);
         self.slab(&p.merges.filter);
         self.slab(&p.merges.bytes);
@@ -197,6 +196,7 @@ impl Writer {
         self.slab(&p.dense.singles);
         self.u32(p.dense.seed);
         self.slab(&p.seeds.slots);
+        self.u32(p.seeds.len() as u32);
         self.slab(&p.long_seeds.slots);
         self.slab(&p.long_seeds.keys);
         self.slab(&p.long_seeds.arena);
@@ -333,8 +333,7 @@ impl<'a> Reader<'a> {
         let merges = Merges {
             // Read at random for every piece that is not known: in memory of our own.
             slots: self.slab()?.copied(),
-            made: self.slab()?,
-            first: self.u32()?,
+            bits: *self.u32s()?.first_chunk()?,
             near: self.slab()?,
             filter: self.slab()?,
             bytes: self.slab()?,
@@ -351,7 +350,7 @@ impl<'a> Reader<'a> {
             singles: self.slab()?,
             seed: self.u32()?,
         };
-        let seeds = Table::from_slots(self.slab()?)?;
+        let seeds = Table::from_slots(self.slab()?, self.u32()? as usize)?;
         let long_seeds = LongSeeds {
             slots: self.slab()?,
             keys: self.slab()?,

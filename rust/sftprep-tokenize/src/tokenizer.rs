@@ -163,13 +163,13 @@ impl Tokenizer {
         self.fast.as_ref().map(|f| &f.plan)
     }
 
-    pub(crate) fn take_state(&self) -> State {
+    pub(crate) fn take_state(&self, plan: &Plan) -> State {
         let kept = self
             .states
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        kept.unwrap_or_else(State::new)
+        kept.unwrap_or_else(|| State::new(plan))
     }
 
     pub(crate) fn give_back(&self, state: State) {
@@ -300,7 +300,7 @@ fn token_of(f: &Loaded, id: u32) -> Option<&str> {
 /// A plan that has passed the self-check.
 fn compile(hf: &Hf, json: &[u8]) -> Result<Loaded, String> {
     let loaded = Plan::compile(json, &hf.added, hf.raw_patterns(), hf.normalized_patterns())?;
-    let mut state = State::new();
+    let mut state = State::new(&loaded.plan);
     let mut encode = |text: &str, out: &mut crate::Encoding| {
         out.clear();
         encode_fast(&loaded.plan, &mut state, text, &mut |_| true, out);

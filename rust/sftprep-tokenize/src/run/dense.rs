@@ -162,7 +162,6 @@ impl Chars {
             let key = short_key(s.t, start, end) | mark;
             let h = hash(key);
             learned.prefetch(h);
-            s.plan.seeds.prefetch(h);
             (self.keys[i], self.hashes[i]) = (key, h);
         }
     }

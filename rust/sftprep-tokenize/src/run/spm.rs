@@ -5,7 +5,7 @@
 
 use super::batch::Batch;
 use super::{Features, State};
-use crate::cache::{Entry, KEEP, SHORT, Table, hash, key_of};
+use crate::cache::{KEEP, SHORT, Table, hash, key_of};
 use crate::cut::{BLOCK, Bridges, char_len};
 use crate::encoder::{Encoding, append};
 use crate::plan::{Plan, Prefix};
@@ -117,11 +117,10 @@ impl Walk<'_> {
     }
 }
 
-/// The entry of an added token, if the key is of one.
+/// Id and length of an added token, if the key is of one.
 #[inline]
-pub(super) fn added_entry(key: u128) -> Option<Entry> {
-    let added = key & ADDED != 0;
-    added.then(|| Entry::inline(key, &[key as u32], &[(key >> 32) as u32]))
+pub(super) fn added(key: u128) -> Option<(u32, u32)> {
+    (key & ADDED != 0).then_some((key as u32, (key >> 32) as u32))
 }
 
 impl State {
