@@ -228,7 +228,7 @@ fn check_request(request: &Request<'_>) -> Res<()> {
 #[inline(never)]
 fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
     let (mut text, mut segments, mut table) = (spare.text, spare.segments, spare.leaves);
-    for run in &out.runs {
+    segments.extend(out.runs.iter().map(|run| {
         let mut owner = run.owner();
         let mut source_start = None;
         let mut origin = Origin::Literal;
@@ -241,14 +241,14 @@ fn finish(out: &mut Out, leaves: &mut Leaves<'_>, spare: Rendered) -> Rendered {
             }
         }
         // Made here: one that a function returned would be read again while it is being written.
-        segments.push(Segment {
+        Segment {
             end: run.end,
             origin,
             owner,
             generation: run.tag & GENERATION != 0,
             source_start,
-        });
-    }
+        }
+    }));
     if text.capacity() == 0 {
         text.push_str(&out.text);
     } else {

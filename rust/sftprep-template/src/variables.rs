@@ -8,7 +8,7 @@ use crate::text::{LITERAL, SPECIAL, Str};
 use crate::trace::{LeafKind, Leaves};
 use crate::value::{Undef, Value};
 
-/// Appends the value of each name of `program` to `context`.
+/// Appends the value of each name of `program` to `context`, which is empty.
 pub(crate) fn variables<'t>(
     program: &'t Program,
     request: &'t Request<'_>,
@@ -16,63 +16,42 @@ pub(crate) fn variables<'t>(
     leaves: &mut Leaves<'t>,
     context: &mut Vec<Value<'t>>,
 ) {
-    let plain = request.kwargs.is_empty();
-    for (name, source) in &program.names {
-        if !plain {
-            context.push(variable((name, *source), request, conversation, leaves));
+    let names = program.names.iter();
+    context.extend(names.map(|(name, _)| Value::Undefined(Undef::Var(name))));
+    for ((name, source), value) in program.names.iter().zip(context) {
+        if let Some(given) = request.kwargs.get(name) {
+            *value = Value::from_data(given, leaves.root(LeafKind::Kwarg, name));
             continue;
         }
         // Made where they go, see `Interp::set_slot`.
         match source {
-            Source::Messages => context.push(Value::Messages(Messages::all(conversation))),
-            Source::AddGenerationPrompt => {
-                context.push(Value::bool(request.add_generation_prompt));
-            }
-            Source::Tools if request.tools.is_none() => context.push(Value::None(LITERAL)),
-            Source::Tools | Source::Documents => {
-                context.push(variable((name, *source), request, conversation, leaves));
-            }
+            Source::Messages => *value = Value::Messages(Messages::all(conversation)),
+            Source::Tools => list(value, request.tools, LeafKind::Tools, name, leaves),
+            Source::Documents => list(value, request.documents, LeafKind::Documents, name, leaves),
+            Source::AddGenerationPrompt => *value = Value::bool(request.add_generation_prompt),
             Source::Token | Source::Func(_) => match (token(name, request), source) {
-                (Some(token), _) => context.push(Value::Str(token)),
-                (None, Source::Func(func)) => context.push(Value::Func(*func)),
-                (None, _) => context.push(Value::Undefined(Undef::Var(name))),
+                (Some(token), _) => *value = Value::Str(token),
+                (None, Source::Func(func)) => *value = Value::Func(*func),
+                (None, _) => {}
             },
         }
     }
 }
 
-fn variable<'t>(
-    (name, source): (&'t str, Source),
-    request: &'t Request<'_>,
-    conversation: &'t Conversation<'t>,
+fn list<'t>(
+    value: &mut Value<'t>,
+    items: Option<&'t [Data]>,
+    kind: LeafKind,
+    name: &'t str,
     leaves: &mut Leaves<'t>,
-) -> Value<'t> {
-    if let Some(value) = request.kwargs.get(name) {
-        let origin = leaves.root(LeafKind::Kwarg, name);
-        return Value::from_data(value, origin);
-    }
-    let list = |items: Option<&'t [Data]>, kind, leaves: &mut Leaves<'t>| match items {
-        None => Value::None(LITERAL),
-        Some(items) => {
-            let origin = leaves.root(kind, name);
-            let items = items.iter().map(|item| Value::from_data(item, origin));
-            Value::list(items.collect())
-        }
+) {
+    let Some(items) = items else {
+        *value = Value::None(LITERAL);
+        return;
     };
-    match source {
-        Source::Messages => Value::Messages(Messages::all(conversation)),
-        Source::Tools => list(request.tools, LeafKind::Tools, leaves),
-        Source::Documents => list(request.documents, LeafKind::Documents, leaves),
-        Source::AddGenerationPrompt => Value::bool(request.add_generation_prompt),
-        Source::Token => match token(name, request) {
-            Some(token) => Value::Str(token),
-            None => Value::Undefined(Undef::Var(name)),
-        },
-        Source::Func(func) => match token(name, request) {
-            Some(token) => Value::Str(token),
-            None => Value::Func(func),
-        },
-    }
+    let origin = leaves.root(kind, name);
+    let items = items.iter().map(|item| Value::from_data(item, origin));
+    *value = Value::list(items.collect());
 }
 
 /// A special token, if one of that name is set.

@@ -21,7 +21,7 @@ use crate::limits::Budget;
 use crate::out::{Out, Pool};
 use crate::request::Request;
 use crate::scratch::Scratch;
-use crate::text::{Str, Tag, UNOWNED};
+use crate::text::{LITERAL, Str, Tag, UNOWNED};
 use crate::trace::{Leaves, root_message};
 use crate::value::{Undef, Value, discard};
 
@@ -219,7 +219,13 @@ impl<'t> Interp<'t> {
         for (slot, init) in &scope.init {
             let fresh = match init {
                 Init::Undefined(name) => {
-                    self.set_undefined(*slot, name);
+                    // As in the turn of the loop before, if nothing was assigned in it.
+                    let shown = &self.slots[self.base + *slot as usize];
+                    if !matches!(shown, Value::Undefined(Undef::Var(known))
+                        if std::ptr::eq(&raw const **name, *known))
+                    {
+                        self.set_slot(*slot, Value::Undefined(Undef::Var(name)));
+                    }
                     continue;
                 }
                 Init::Copy(var) => self.place(*var),
@@ -227,7 +233,7 @@ impl<'t> Interp<'t> {
             match fresh {
                 Value::Undefined(Undef::Var(name)) => {
                     let name = *name;
-                    self.set_undefined(*slot, name);
+                    self.set_slot(*slot, Value::Undefined(Undef::Var(name)));
                 }
                 Value::Messages(messages) => {
                     let messages = *messages;
@@ -239,16 +245,6 @@ impl<'t> Interp<'t> {
                 }
             }
         }
-    }
-
-    fn set_undefined(&mut self, slot: u32, name: &'t str) {
-        // As in the turn of the loop before, if nothing was assigned in it.
-        if let Value::Undefined(Undef::Var(known)) = &self.slots[self.base + slot as usize]
-            && std::ptr::eq(name, *known)
-        {
-            return;
-        }
-        self.set_slot(slot, Value::Undefined(Undef::Var(name)));
     }
 
     #[allow(clippy::inline_always)] // a call costs more than what it does
@@ -273,13 +269,17 @@ impl<'t> Interp<'t> {
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn set_slot(&mut self, slot: u32, value: Value<'t>) {
-        let place = &mut self.slots[self.base + slot as usize];
-        if place.owns_nothing() {
-            std::mem::forget(std::mem::replace(place, value));
-        } else {
-            let old = std::mem::replace(place, value);
-            self.recycle(old);
+        let at = self.base + slot as usize;
+        if !self.slots[at].owns_nothing() {
+            self.free_slot(at);
         }
+        std::mem::forget(std::mem::replace(&mut self.slots[at], value));
+    }
+
+    #[inline(never)]
+    fn free_slot(&mut self, at: usize) {
+        let old = std::mem::replace(&mut self.slots[at], Value::None(LITERAL));
+        self.recycle(old);
     }
 
     /// The message that a value stands for: one of the input's messages, or an object built
