@@ -23,7 +23,7 @@ pub(crate) fn variables<'t>(
             *value = Value::from_data(given, leaves.root(LeafKind::Kwarg, name));
             continue;
         }
-        // Made where they go, see `Interp::set_slot`.
+        // Made where they go, see `eval::put`.
         match source {
             Source::Messages => *value = Value::Messages(Messages::all(conversation)),
             Source::Tools => list(value, request.tools, LeafKind::Tools, name, leaves),

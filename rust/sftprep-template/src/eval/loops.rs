@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Flow, Interp, Owner};
+use super::{Flow, Interp, Owner, put};
 use crate::ast::{For, Target, VarRef};
 use crate::data::Data;
 use crate::error::{Fault, Res};
@@ -154,7 +154,7 @@ impl<'t> Interp<'t> {
         if !node.body_scope.init.is_empty() {
             self.enter(&node.body_scope);
         }
-        self.set_slot(slot, Value::Data(message, origin));
+        put(self.cleared(slot), Value::Data(message, origin));
         self.exec_all(&node.body)
     }
 

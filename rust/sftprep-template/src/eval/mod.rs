@@ -79,6 +79,17 @@ impl Owner {
     }
 }
 
+/// Makes a value in a place whose own owns nothing.
+///
+/// Values are written in parts and moved in wholes, and a processor that reads a whole waits until
+/// its parts are written: longer than most of what is done here takes. So nothing that could
+/// unwind may stand between making a value and its place, or it is made on the stack first.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub(crate) fn put<'t>(place: &mut Value<'t>, value: Value<'t>) {
+    std::mem::forget(std::mem::replace(place, value));
+}
+
 /// One render.
 pub(crate) struct Interp<'t> {
     context: Vec<Value<'t>>,
@@ -224,7 +235,7 @@ impl<'t> Interp<'t> {
                     if !matches!(shown, Value::Undefined(Undef::Var(known))
                         if std::ptr::eq(&raw const **name, *known))
                     {
-                        self.set_slot(*slot, Value::Undefined(Undef::Var(name)));
+                        put(self.cleared(*slot), Value::Undefined(Undef::Var(name)));
                     }
                     continue;
                 }
@@ -233,11 +244,11 @@ impl<'t> Interp<'t> {
             match fresh {
                 Value::Undefined(Undef::Var(name)) => {
                     let name = *name;
-                    self.set_slot(*slot, Value::Undefined(Undef::Var(name)));
+                    put(self.cleared(*slot), Value::Undefined(Undef::Var(name)));
                 }
                 Value::Messages(messages) => {
                     let messages = *messages;
-                    self.set_slot(*slot, Value::Messages(messages));
+                    put(self.cleared(*slot), Value::Messages(messages));
                 }
                 other => {
                     let fresh = other.clone();
@@ -263,21 +274,23 @@ impl<'t> Interp<'t> {
         }
     }
 
-    /// Values are written in parts and moved in wholes. A processor waits for the parts before it
-    /// can read the whole, longer than most of what is done here takes: where the kind of a value
-    /// is known, it is made in its place.
+    fn set_slot(&mut self, slot: u32, value: Value<'t>) {
+        put(self.cleared(slot), value);
+    }
+
+    /// A slot whose value owns nothing, for [`put`].
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn set_slot(&mut self, slot: u32, value: Value<'t>) {
+    fn cleared(&mut self, slot: u32) -> &mut Value<'t> {
         let at = self.base + slot as usize;
         if !self.slots[at].owns_nothing() {
-            self.free_slot(at);
+            self.clear_slot(at);
         }
-        std::mem::forget(std::mem::replace(&mut self.slots[at], value));
+        &mut self.slots[at]
     }
 
     #[inline(never)]
-    fn free_slot(&mut self, at: usize) {
+    fn clear_slot(&mut self, at: usize) {
         let old = std::mem::replace(&mut self.slots[at], Value::None(LITERAL));
         self.recycle(old);
     }

@@ -14,7 +14,7 @@
 //! piece of text; the rest for what stands around the loop. What is left is spread thin over the walk
 //! of the tree.
 
-use super::Interp;
+use super::{Interp, put};
 use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, Field, VarRef};
 use crate::data::{Data, same_word};
 use crate::error::Res;
@@ -309,9 +309,9 @@ impl<'t> Interp<'t> {
     #[inline]
     pub(super) fn set_quickly(&mut self, slot: u32, expr: &'t Expr) -> bool {
         match &expr.kind {
-            ExprKind::Str(text) => self.set_slot(slot, Value::Str(Str::literal(text))),
-            ExprKind::Bool(value) => self.set_slot(slot, Value::bool(*value)),
-            ExprKind::None => self.set_slot(slot, Value::None(LITERAL)),
+            ExprKind::Str(text) => put(self.cleared(slot), Value::Str(Str::literal(text))),
+            ExprKind::Bool(value) => put(self.cleared(slot), Value::bool(*value)),
+            ExprKind::None => put(self.cleared(slot), Value::None(LITERAL)),
             ExprKind::Field(_) | ExprKind::Trimmed(_) => match self.input_text(expr) {
                 Some((text, origin, src)) => {
                     // A filter is a step. Over the limit: the general way says so.
@@ -319,12 +319,12 @@ impl<'t> Interp<'t> {
                     if self.budget.steps(filters).is_err() {
                         return false;
                     }
-                    self.set_slot(slot, Value::Str(Str::borrowed(text, origin, src)));
+                    put(self.cleared(slot), Value::Str(Str::borrowed(text, origin, src)));
                 }
                 None => return false,
             },
             ExprKind::Bin(..) | ExprKind::Sum(_) => match self.count(expr) {
-                Some(count) => self.set_slot(slot, Value::int(count)),
+                Some(count) => put(self.cleared(slot), Value::int(count)),
                 None => return false,
             },
             _ => return false,
