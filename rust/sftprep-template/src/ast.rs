@@ -88,6 +88,8 @@ pub(crate) enum ExprKind {
     Compare(Box<Expr>, Vec<(CmpOp, Expr)>),
     /// A [`Self::Compare`] that asks about one field of a variable.
     Check(Box<Check>),
+    /// A [`Self::Test`] that asks for the kind of a variable or a field.
+    Kind(Box<Kind>),
     /// An [`Self::And`] or, if `true`, [`Self::Or`] of checks.
     Checks(Box<[Check]>, bool),
     Concat(Vec<Expr>),
@@ -117,6 +119,18 @@ pub(crate) struct Check {
     /// Asks for the contrary of what is written.
     pub negated: bool,
     /// As written, for variables that are no object of the input, or have no such entry.
+    pub whole: Expr,
+}
+
+/// `var is defined`, `var.key is string`.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub var: VarRef,
+    pub key: Option<Box<str>>,
+    pub test: Test,
+    /// Asks for the contrary of what is written.
+    pub negated: bool,
+    /// As written, for fields of variables that are no object of the input.
     pub whole: Expr,
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::data::{Data, Map};
+use crate::error::{Fault, Res};
+use crate::trace::MAX_MESSAGES;
 
 /// One conversation with everything a template may read.
 #[derive(Debug, Clone, Copy)]
@@ -81,29 +83,36 @@ impl Prepared {
 }
 
 /// Prepares messages as `apply_chat_template` does; takes no memory where all stay as they are.
-pub(crate) fn prepare(messages: &[Data]) -> Prepared {
+pub(crate) fn prepare(messages: &[Data]) -> Res<Prepared> {
+    if messages.len() > MAX_MESSAGES {
+        let text = format!("more than {MAX_MESSAGES} messages in one conversation");
+        return Err(Fault::value_error(text));
+    }
     let mut prepared = Vec::new();
     for (index, message) in messages.iter().enumerate() {
-        if let Some(changed) = prepare_message(message) {
+        let Some(map) = message.as_map() else {
+            let text = format!("messages[{index}] must be an object");
+            return Err(Fault::type_error(text));
+        };
+        if map.iter().any(differs) {
             prepared.resize(index, None);
-            prepared.push(Some(changed));
+            prepared.push(Some(prepare_message(map)));
         }
     }
-    Prepared(prepared)
+    Ok(Prepared(prepared))
 }
 
-/// The message as the template sees it, if that differs from the one given: fields that are
-/// null are dropped, and reasoning is offered under the names that templates read.
-fn prepare_message(message: &Data) -> Option<Data> {
-    let map = message.as_map()?;
-    let differs = |(key, value): (&Arc<str>, &Data)| {
-        // The lengths of the names of reasoning: most keys have another.
-        let reasoning = matches!(key.len(), 8 | 9 | 17) && REASONING.contains(&&**key);
-        reasoning || matches!(value, Data::Null)
-    };
-    if !map.iter().any(differs) {
-        return None;
-    }
+/// Whether the template sees an entry of a message otherwise than it was given.
+#[inline]
+fn differs((key, value): (&Arc<str>, &Data)) -> bool {
+    // The lengths of the names of reasoning: most keys have another.
+    let reasoning = matches!(key.len(), 8 | 9 | 17) && REASONING.contains(&&**key);
+    reasoning || matches!(value, Data::Null)
+}
+
+/// The message as the template sees it: fields that are null are dropped, and reasoning is offered
+/// under the names that templates read.
+fn prepare_message(map: &Map) -> Data {
     let reasoning = REASONING
         .iter()
         .find_map(|name| map.get(name).filter(|value| !matches!(value, Data::Null)));
@@ -119,5 +128,5 @@ fn prepare_message(message: &Data) -> Option<Data> {
     if let Some(reasoning) = reasoning {
         prepared.insert("reasoning_content", reasoning.clone());
     }
-    Some(Data::Map(prepared))
+    Data::Map(prepared)
 }

@@ -8,7 +8,7 @@ use crate::out::Out;
 use crate::request::{Request, prepare};
 use crate::scratch::Scratch;
 use crate::text::{GENERATION, INEXACT, LEAF, LITERAL};
-use crate::trace::{Leaf, Leaves, MAX_MESSAGES};
+use crate::trace::{Leaf, Leaves};
 use crate::variables::variables;
 use crate::{fold, lexer, parser, resolve, walk};
 
@@ -108,8 +108,9 @@ impl ChatTemplate {
         trace: bool,
         done: impl FnOnce(&mut Out, &mut Leaves<'_>, Rendered) -> R,
     ) -> Result<R, TemplateError> {
-        let result = check_request(request).and_then(|()| {
-            let prepared = prepare(request.messages);
+        let prepared = prepare(request.messages)
+            .and_then(|prepared| check_request(request).map(|()| prepared));
+        let result = prepared.and_then(|prepared| {
             let mut scratch = Scratch::take();
             let mut conversation = Conversation {
                 messages: scratch.messages(),
@@ -195,17 +196,8 @@ fn compile(source: &str) -> Res<Program> {
     resolve::resolve(body, has_generation)
 }
 
+/// Checks what is not a message.
 fn check_request(request: &Request<'_>) -> Res<()> {
-    if request.messages.len() > MAX_MESSAGES {
-        let text = format!("more than {MAX_MESSAGES} messages in one conversation");
-        return Err(Fault::value_error(text));
-    }
-    for (index, message) in request.messages.iter().enumerate() {
-        if message.as_map().is_none() {
-            let text = format!("messages[{index}] must be an object");
-            return Err(Fault::type_error(text));
-        }
-    }
     let documents = request.documents.unwrap_or_default();
     if let Some(index) = documents
         .iter()

@@ -61,6 +61,7 @@ const COMMON: [&str; 5] = [
     "thinking",
     "tool_call_id",
 ];
+const COMMON_ROLE: usize = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step<'t> {
@@ -320,20 +321,24 @@ impl<'t> Leaves<'t> {
     fn describe(&self, origin: Origin, table: &mut Vec<Leaf>) {
         if is_place(origin)
             && let (message, Some(key)) = self.place(origin)
-            && let Some(path) = COMMON.iter().find(|path| same_word(path, key))
+            && let Some(at) = COMMON.iter().position(|path| same_word(path, key))
         {
-            let is_role = same_word(key, "role");
             table.push(Leaf {
-                kind: if is_role {
+                kind: if at == COMMON_ROLE {
                     LeafKind::Role
                 } else {
                     LeafKind::Message
                 },
                 message: Some(message),
-                path: Cow::Borrowed(path),
+                path: Cow::Borrowed(COMMON[at]),
             });
-            return;
+        } else {
+            self.describe_rare(origin, table);
         }
+    }
+
+    #[inline(never)]
+    fn describe_rare(&self, origin: Origin, table: &mut Vec<Leaf>) {
         table.push(Leaf {
             kind: self.kind(origin),
             message: self.message_of(origin),

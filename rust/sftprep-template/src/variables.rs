@@ -18,22 +18,26 @@ pub(crate) fn variables<'t>(
 ) {
     let names = program.names.iter();
     context.extend(names.map(|(name, _)| Value::Undefined(Undef::Var(name))));
-    for ((name, source), value) in program.names.iter().zip(context) {
-        if let Some(given) = request.kwargs.get(name) {
-            *value = Value::from_data(given, leaves.root(LeafKind::Kwarg, name));
-            continue;
+    // Each is made where it goes, see `eval::put`.
+    for (name, token) in request.special_tokens.iter().rev() {
+        let mut names = program.names.iter().zip(&mut *context);
+        if let Some((_, value)) = names.find(|((known, _), _)| same_word(known, name)) {
+            *value = Value::Str(Str::leaf(token, SPECIAL).inexact());
         }
-        // Made where they go, see `eval::put`.
+    }
+    for ((name, source), value) in program.names.iter().zip(context) {
         match source {
             Source::Messages => *value = Value::Messages(Messages::all(conversation)),
             Source::Tools => list(value, request.tools, LeafKind::Tools, name, leaves),
             Source::Documents => list(value, request.documents, LeafKind::Documents, name, leaves),
             Source::AddGenerationPrompt => *value = Value::bool(request.add_generation_prompt),
-            Source::Token | Source::Func(_) => match (token(name, request), source) {
-                (Some(token), _) => *value = Value::Str(token),
-                (None, Source::Func(func)) => *value = Value::Func(*func),
-                (None, _) => {}
-            },
+            Source::Func(func) if value.is_undefined() => *value = Value::Func(*func),
+            Source::Token | Source::Func(_) => {}
+        }
+        if !request.kwargs.is_empty()
+            && let Some(given) = request.kwargs.get(name)
+        {
+            *value = Value::from_data(given, leaves.root(LeafKind::Kwarg, name));
         }
     }
 }
@@ -52,12 +56,4 @@ fn list<'t>(
     let origin = leaves.root(kind, name);
     let items = items.iter().map(|item| Value::from_data(item, origin));
     *value = Value::list(items.collect());
-}
-
-/// A special token, if one of that name is set.
-#[inline]
-fn token<'t>(name: &str, request: &'t Request<'_>) -> Option<Str<'t>> {
-    let mut tokens = request.special_tokens.iter();
-    let (_, token) = tokens.find(|(key, _)| same_word(key, name))?;
-    Some(Str::leaf(token, SPECIAL).inexact())
 }

@@ -148,6 +148,7 @@ pub(crate) fn walk_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
         }
         ExprKind::Field(field) | ExprKind::Trimmed(field) => walk_expr(&field.whole, visit),
         ExprKind::Check(check) => walk_expr(&check.whole, visit),
+        ExprKind::Kind(kind) => walk_expr(&kind.whole, visit),
         ExprKind::Checks(checks, _) => checks
             .iter()
             .for_each(|check| walk_expr(&check.whole, visit)),

@@ -4,7 +4,7 @@ use super::Interp;
 use crate::ast::{Args, Expr, ExprKind};
 use crate::error::Res;
 use crate::filters::Filter;
-use crate::text::RUN_BYTES;
+use crate::text::{RUN_BYTES, Str};
 use crate::value::Value;
 
 impl<'t> Interp<'t> {
@@ -89,44 +89,60 @@ impl<'t> Interp<'t> {
                 let tag = self.tag();
                 self.charge(text.len() + RUN_BYTES)?;
                 self.out.literal_inline(text, tag);
-                continue;
-            }
-            if let Some((text, origin, src)) = self.input_text(part) {
-                self.charge(text.len() + RUN_BYTES)?;
+            } else if let Some((text, origin, src)) = self.input_text(part) {
                 let tag = self.tag();
+                self.charge(text.len() + RUN_BYTES)?;
                 self.out.push_inline(text, origin, src, tag);
-                continue;
+            } else if let Some(value) = self.emit_term(part)? {
+                let so_far = self.out.split_off(mark);
+                return self.emit_joined(expr, so_far, value, (parts, index));
             }
-            if let ExprKind::Var(name) = &part.kind
-                && self.emit_plain_variable(name.var)?
-            {
-                continue;
-            }
-            let value = self.eval(part)?;
-            if let Value::Str(text) = &value
-                && !text.safe()
-            {
+        }
+        Ok(())
+    }
+
+    /// Writes a term of a sum, or gives it back if it is no plain text.
+    #[inline(never)]
+    fn emit_term(&mut self, part: &'t Expr) -> Res<Option<Value<'t>>> {
+        if let ExprKind::Var(name) = &part.kind
+            && self.emit_plain_variable(name.var)?
+        {
+            return Ok(None);
+        }
+        let value = self.eval(part)?;
+        match &value {
+            Value::Str(text) if !text.safe() => {
                 let tag = self.tag();
                 self.charge(text.len() + RUN_BYTES)?;
                 self.out.push_str(text, tag);
                 self.recycle(value);
-                continue;
+                Ok(None)
             }
-            // Markup or a number: join as the operator itself would.
-            let so_far = self.out.split_off(mark);
-            let mut sum = if index == 0 {
-                value
-            } else {
-                self.add(&Value::Str(so_far), &value)
-                    .map_err(|fault| fault.at(expr.at))?
-            };
-            for part in &parts[index + 1..] {
-                let next = self.eval(part)?;
-                sum = self.add(&sum, &next).map_err(|fault| fault.at(expr.at))?;
-            }
-            return self.emit_value(&sum).map_err(|fault| fault.at(expr.at));
+            _ => Ok(Some(value)),
         }
-        Ok(())
+    }
+
+    /// Goes on with a sum whose term at `index` is Markup or a number: joins as the operator
+    /// itself would, beginning with the text of the terms before.
+    #[cold]
+    fn emit_joined(
+        &mut self,
+        expr: &'t Expr,
+        so_far: Str<'t>,
+        value: Value<'t>,
+        (parts, index): (&'t [Expr], usize),
+    ) -> Res<()> {
+        let mut sum = if index == 0 {
+            value
+        } else {
+            self.add(&Value::Str(so_far), &value)
+                .map_err(|fault| fault.at(expr.at))?
+        };
+        for part in &parts[index + 1..] {
+            let next = self.eval(part)?;
+            sum = self.add(&sum, &next).map_err(|fault| fault.at(expr.at))?;
+        }
+        self.emit_value(&sum).map_err(|fault| fault.at(expr.at))
     }
 
     /// Prints a value, as `str()` does.

@@ -42,6 +42,7 @@ impl<'t> Interp<'t> {
             }
             ExprKind::Not(_)
             | ExprKind::Check(_)
+            | ExprKind::Kind(_)
             | ExprKind::Checks(..)
             | ExprKind::Compare(..)
             | ExprKind::Test(..) => self.truth(expr).map(Value::bool),
@@ -170,6 +171,10 @@ impl<'t> Interp<'t> {
                 None => self.unsure(check),
             },
             ExprKind::Checks(checks, any) => self.checks(checks, *any),
+            ExprKind::Kind(kind) => match self.is_kind(kind) {
+                Some(holds) => Ok(holds != kind.negated),
+                None => self.truth(&kind.whole).map(|holds| holds != kind.negated),
+            },
             ExprKind::Var(name) => Ok(self.place(name.var).is_true()),
             ExprKind::Field(field) => match self.field_truth(field) {
                 Some(holds) => Ok(holds),

@@ -15,7 +15,7 @@
 //! of the tree.
 
 use super::{Interp, put};
-use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, Field, VarRef};
+use crate::ast::{Args, Check, CmpOp, Expr, ExprKind, Field, Kind, VarRef};
 use crate::data::{Data, same_word};
 use crate::error::Res;
 use crate::filters::Filter;
@@ -146,17 +146,34 @@ impl<'t> Interp<'t> {
         Some(holds == check.holds)
     }
 
+    /// Whether a variable or a field is of a kind.
+    #[inline]
+    pub(super) fn is_kind(&self, kind: &'t Kind) -> Option<bool> {
+        let value = self.place(kind.var);
+        let Some(key) = &kind.key else {
+            return match kind.test {
+                Test::Defined => Some(!value.is_undefined()),
+                test => test.of_type(value),
+            };
+        };
+        let Value::Data(Data::Map(map), _) = value else {
+            return None;
+        };
+        match (kind.test, map.get(key)) {
+            (Test::Defined, data) => Some(data.is_some()),
+            (Test::String, data) => Some(matches!(data, Some(Data::Str(_)))),
+            (test, Some(data)) => test.of_type(&Value::from_data(data, LITERAL)),
+            (test, None) => test.of_type(&Value::Undefined(Undef::Var(""))),
+        }
+    }
+
     /// Tests of type and presence on a variable or an input field.
     pub(super) fn quick_test(&self, operand: &'t Expr, test: Test) -> Option<bool> {
         if let ExprKind::Var(var) = &operand.kind {
             return test.of_type(self.place(var.var));
         }
         match self.peek(operand) {
-            Peek::Data(data) => match (test, data) {
-                (Test::String, _) => Some(matches!(data, Data::Str(_))),
-                (Test::Defined, _) => Some(true),
-                _ => test.of_type(&Value::from_data(data, LITERAL)),
-            },
+            Peek::Data(data) => test.of_type(&Value::from_data(data, LITERAL)),
             Peek::Missing => test.of_type(&Value::Undefined(Undef::Var(""))),
             Peek::Unknown => None,
         }
@@ -319,7 +336,10 @@ impl<'t> Interp<'t> {
                     if self.budget.steps(filters).is_err() {
                         return false;
                     }
-                    put(self.cleared(slot), Value::Str(Str::borrowed(text, origin, src)));
+                    put(
+                        self.cleared(slot),
+                        Value::Str(Str::borrowed(text, origin, src)),
+                    );
                 }
                 None => return false,
             },

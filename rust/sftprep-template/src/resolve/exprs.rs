@@ -82,6 +82,7 @@ impl Resolver {
                 self.resolve_expr(operand, soft)?;
                 self.resolve_args(args, soft)?;
                 short::trimmed(expr);
+                short::kind(expr);
                 Ok(())
             }
             ExprKind::Compare(first, rest) => {

@@ -1,9 +1,11 @@
 //! Short forms of what chat templates write most: reading a field of the input, trimming it, and
 //! asking for its text. Each keeps the expression as written, for what is not as it expects.
 
-use crate::ast::{Check, CmpOp, Expr, ExprKind, Field};
+use crate::ast::{Check, CmpOp, Expr, ExprKind, Field, Kind};
 use crate::filters::Filter;
-use crate::methods::Access;
+use crate::methods::{Access, method_access};
+use crate::text::LITERAL;
+use crate::value::Value;
 
 /// Writes `var.key` and `var['key']` as a field, where an entry of that name is what they read of
 /// a dict that has one.
@@ -37,6 +39,33 @@ pub(super) fn trimmed(expr: &mut Expr) {
         let whole = take(expr);
         expr.kind = ExprKind::Trimmed(Box::new(Field { var, key, whole }));
     }
+}
+
+/// Writes a test for the kind of a variable, or of a field of one, as one expression.
+pub(super) fn kind(expr: &mut Expr) {
+    let ExprKind::Test(operand, test, args) = &expr.kind else {
+        return;
+    };
+    if !args.is_empty() || test.of_type(&Value::None(LITERAL)).is_none() {
+        return;
+    }
+    let (var, key) = match &operand.kind {
+        ExprKind::Var(name) => (name.var, None),
+        // A field that is not there may be a method.
+        ExprKind::Field(field) if method_access("dict", &field.key) == Access::None => {
+            (field.var, Some(field.key.clone()))
+        }
+        _ => return,
+    };
+    let test = *test;
+    let whole = take(expr);
+    expr.kind = ExprKind::Kind(Box::new(Kind {
+        var,
+        key,
+        test,
+        negated: false,
+        whole,
+    }));
 }
 
 /// The longest text that is compared without counting it as work.
@@ -131,6 +160,7 @@ pub(super) fn negation(expr: &mut Expr) {
     };
     match &mut inner.kind {
         ExprKind::Check(check) => turn(check),
+        ExprKind::Kind(kind) => kind.negated = !kind.negated,
         ExprKind::Checks(checks, any) => {
             checks.iter_mut().for_each(turn);
             *any = !*any;
