@@ -1,5 +1,7 @@
 //! Reads a tokenizer folder the way transformers does.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +10,10 @@ use serde_json::Value;
 use super::builtin;
 use super::templates::NamedTemplate;
 use crate::error::{Code, Error, Result};
+use crate::huge;
+
+/// Bytes of a file for which memory is reserved before it is read, at most.
+const USUAL: u64 = 64 << 20;
 
 /// Named special tokens in the order of the file, such as `("eos_token", "<|im_end|>")`: the
 /// variables that templates see.
@@ -123,7 +129,14 @@ fn missing(path: &Path, folder: &Path) -> Error {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::io(Code::TokenizerInvalid, path, &e))
+    let read = || {
+        let mut file = File::open(path)?;
+        // five megabytes and more, mostly
+        let mut bytes = huge::with_pages(file.metadata()?.len().min(USUAL) as usize);
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|e| Error::io(Code::TokenizerInvalid, path, &e))
 }
 
 fn read_json(path: &Path) -> Result<Option<Value>> {

@@ -15,7 +15,9 @@ use crate::types::{Border, Example, NO_MESSAGE, SpanKind, TokenSpan};
 /// # Errors
 /// `label.nothing_trained` if a message that is to be trained ends up without a trained token.
 pub fn label_tokens(encoding: &Encoding, spans: &[ByteSpan]) -> Result<Example, Reject> {
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        spans: Vec::with_capacity(spans.len()),
+    };
     let offsets = &encoding.offsets;
     let mut token = 0;
     for (at, span) in spans.iter().enumerate() {

@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 use crate::pack::{Balance, PackPlan, TOKEN_COST, WINDOW_STEPS};
 use crate::shard::{
     BalanceInfo, ControlTokenInfo, FileInfo, InputInfo, PackingInfo, RunFacts, TemplateInfo,
-    TokenizerInfo, keep_file,
+    TokenizerInfo, keep_file, keep_known_file,
 };
 
 /// Names the work area of runs with these options.
@@ -199,7 +199,12 @@ pub(super) fn keep_model_files(
     let config = serde_json::to_vec_pretty(&config)
         .map_err(|error| Error::new(Code::RunInternal, error.to_string()))?;
     let mut kept = vec![
-        keep_file(dir, "tokenizer.json", &assets.tokenizer_json)?,
+        keep_known_file(
+            dir,
+            "tokenizer.json",
+            &assets.tokenizer_json,
+            recipe.tokenizer.json_hash(),
+        )?,
         keep_file(dir, "tokenizer_config.json", &config)?,
     ];
     if let Some(source) = template_file {

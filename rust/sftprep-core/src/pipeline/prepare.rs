@@ -258,7 +258,9 @@ impl<'r> Worker<'r> {
                 prepared
                     .methods
                     .push((turn.message, method_name(turn.method)));
-                prepared.dropped.extend(top_level(&turn.dropped));
+                if !turn.dropped.is_empty() {
+                    prepared.dropped.extend(top_level(&turn.dropped));
+                }
                 prepared.without_stop += u32::from(turn.stop.is_none());
             }
         }

@@ -152,6 +152,17 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<Digest> {
     file.seal()
 }
 
+/// The same for bytes whose BLAKE3 is known.
+pub(super) fn write_known(path: &Path, bytes: &[u8], blake3: blake3::Hash) -> Result<Digest> {
+    debug_assert_eq!(blake3, blake3::hash(bytes));
+    let mut file = HashedFile::scratch(path)?;
+    file.write(bytes)?;
+    Ok(Digest {
+        blake3: blake3.to_hex().to_string(),
+        ..file.seal()?
+    })
+}
+
 /// Hashes of a file on disk.
 pub(super) fn digest_file(path: &Path) -> Result<Digest> {
     digest_with(path, Hashes::both())

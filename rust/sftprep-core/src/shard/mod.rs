@@ -61,15 +61,32 @@ use crate::error::Result;
 /// # Errors
 /// `output.*` if it cannot be written.
 pub fn keep_file(dir: &Path, name: &str, bytes: &[u8]) -> Result<FileInfo> {
-    let digest = hashed::write_whole(&dir.join(name), bytes)?;
+    hashed::write_whole(&dir.join(name), bytes).map(|digest| kept(name, digest))
+}
+
+/// The same for bytes whose BLAKE3 is known.
+///
+/// # Errors
+/// `output.*` if it cannot be written.
+pub fn keep_known_file(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    blake3: blake3::Hash,
+) -> Result<FileInfo> {
+    let digest = hashed::write_known(&dir.join(name), bytes, blake3)?;
+    Ok(kept(name, digest))
+}
+
+fn kept(name: &str, digest: Digest) -> FileInfo {
     let sums = RowSums::default();
-    Ok(FileInfo::new(
+    FileInfo::new(
         name.to_owned(),
         FileKind::Metadata,
         digest,
         sums,
         Vec::new(),
-    ))
+    )
 }
 
 /// BLAKE3 of the canonical form of a JSON value, as the manifest gives hashes of values.

@@ -5,7 +5,7 @@
 //! segment beside it. Numbers are LEB128.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Reject, Result};
@@ -201,6 +201,15 @@ impl RowLogReader {
 
     fn number(&mut self) -> Result<u64> {
         let mut number = 0;
+        for (at, byte) in self.input.buffer().iter().take(10).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * at);
+            if *byte < 0x80 {
+                self.input.consume(at + 1);
+                return Ok(number);
+            }
+        }
+        // it goes on behind the buffer, or it is none
+        number = 0;
         for shift in (0..64).step_by(7) {
             let mut byte = [0];
             self.read(&mut byte)?;

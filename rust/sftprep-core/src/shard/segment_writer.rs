@@ -76,8 +76,11 @@ impl SegmentWriter {
     pub fn append(&mut self, example: &Example, meta: DocMeta) -> Result<()> {
         check_example(example, meta)?;
         let DocMeta { place, part } = meta;
-        let words = &mut self.words;
-        words.clear();
+        self.words.clear();
+        let words = match &mut self.out {
+            Out::Held(held, _) => held,
+            Out::File(_) => &mut self.words,
+        };
         words.extend([place.source, part]);
         words.extend([place.line as u32, (place.line >> 32) as u32]);
         words.extend([place.offset as u32, (place.offset >> 32) as u32]);
@@ -89,7 +92,6 @@ impl SegmentWriter {
         self.sizes
             .push((example.input_ids.len() as u32, example.spans.len() as u32));
         if let Out::Held(held, most) = &mut self.out {
-            held.extend_from_slice(words);
             held.extend_from_slice(&example.input_ids);
             if held.len() > *most {
                 let mut file = HashedFile::scratch(&self.path)?;
@@ -97,7 +99,7 @@ impl SegmentWriter {
                 self.out = Out::File(Box::new(file));
             }
         } else if let Out::File(file) = &mut self.out {
-            file.write(bytemuck::cast_slice(words))?;
+            file.write(bytemuck::cast_slice(&self.words))?;
             file.write(bytemuck::cast_slice(&example.input_ids))?;
         }
         Ok(())
