@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     pub(crate) key: u128,
     /// Ids; of a spilled entry the place and the number in the arena.
     pub(crate) ids: [u32; INLINE],
-    /// Number of tokens in bits 0..8, then four bits of length for each.
+    /// Where each token ends, a byte each, and the number of tokens in the highest byte.
     pub(crate) meta: u32,
 }
 
@@ -43,16 +43,18 @@ unsafe impl bytemuck::Zeroable for Entry {}
 unsafe impl bytemuck::Pod for Entry {}
 
 impl Entry {
-    /// An entry for up to three tokens.
+    /// An entry for up to three tokens of 255 bytes together.
     pub(crate) fn inline(key: u128, ids: &[u32], lens: &[u32]) -> Self {
         let mut entry = Self {
             key,
             ids: [0; INLINE],
-            meta: ids.len() as u32,
+            meta: (ids.len() as u32) << 24,
         };
+        let mut end = 0;
         for (i, (&id, &len)) in ids.iter().zip(lens).enumerate().take(INLINE) {
+            end += len;
             entry.ids[i] = id;
-            entry.meta |= len << (8 + 4 * i);
+            entry.meta |= end << (8 * i);
         }
         entry
     }
@@ -61,20 +63,30 @@ impl Entry {
         Self {
             key,
             ids: [at as u32, n as u32, 0],
-            meta: SPILLED,
+            meta: SPILLED << 24,
         }
     }
 
-    /// Number of tokens, or `None` where they are in the arena.
+    /// Ids and lengths of the tokens, or `None` where they are in the arena.
     #[inline]
-    pub(crate) fn count(&self) -> Option<usize> {
-        let n = self.meta & 0xFF;
-        (n != SPILLED).then_some(n as usize)
+    pub(crate) fn tokens(&self) -> Option<(&[u32], [u32; INLINE])> {
+        let [a, b, c, n] = self.meta.to_le_bytes().map(u32::from);
+        let ids = self.ids.get(..n as usize)?;
+        Some((ids, [a, b.wrapping_sub(a), c.wrapping_sub(b)]))
     }
 
-    #[inline]
-    pub(crate) fn len(&self, i: usize) -> u32 {
-        self.meta >> (8 + 4 * i) & 15
+    /// Four spans of a piece that begins at `start`, of which those that are there hold.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // a few vector instructions
+    pub(crate) fn spans(&self, start: u32) -> [[u32; 2]; 4] {
+        // The ends of the token before and of the token, for one after another.
+        const SHIFT: [u32; 8] = [0, 0, 0, 8, 8, 16, 16, 16];
+        const KEEP: [u32; 8] = [0, 255, 255, 255, 255, 255, 255, 255];
+        let mut ends = [0; 8];
+        for i in 0..8 {
+            ends[i] = start + (self.meta >> SHIFT[i] & KEEP[i]);
+        }
+        bytemuck::cast(ends)
     }
 }
 
@@ -96,6 +108,20 @@ pub(crate) fn key_of(piece: &[u8]) -> u128 {
     bytes[..piece.len()].copy_from_slice(piece);
     bytes[15] = piece.len() as u8;
     u128::from_le_bytes(bytes)
+}
+
+/// In the length byte: the key holds the id of an added token and its length.
+const ADDED: u128 = 0x40 << 120;
+
+/// The key of an added token of less than 256 bytes.
+pub(crate) fn added_key(id: u32, len: usize) -> u128 {
+    ADDED | (len as u128) << 32 | u128::from(id)
+}
+
+/// Id and length of an added token, if the key is of one.
+#[inline]
+pub(crate) fn added(key: u128) -> Option<(u32, u32)> {
+    (key & ADDED != 0).then_some((key as u32, (key >> 32) as u32))
 }
 
 /// Set in the length byte of units whose tokens differ from those of the same bytes as a whole
@@ -125,7 +151,7 @@ pub(crate) struct Table {
 impl Table {
     /// Room for `n` entries and as many more.
     pub(crate) fn with_room(n: usize) -> Self {
-        Self::empty((n * 5 / 2).next_power_of_two().max(16))
+        Self::empty((n * 7 / 2).next_power_of_two().max(16))
     }
 
     fn empty(size: usize) -> Self {
@@ -157,13 +183,17 @@ impl Table {
         if e.key == key {
             return Some(e);
         }
+        self.further(key, hash)
+    }
+
+    #[inline(never)]
+    fn further(&self, key: u128, hash: u32) -> Option<&Entry> {
         let e = &self.slots[self.find(key, hash)];
         (e.key == key).then_some(e)
     }
 
     /// The slot of a key, or the empty one where it would be: its own, the other one in the same
     /// cache line, and so on line by line.
-    #[inline]
     fn find(&self, key: u128, hash: u32) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.start(hash);
@@ -204,7 +234,7 @@ impl Table {
 
 /// Pieces of the vocabulary with which an encoder begins: those of the lowest ids, which are met
 /// most. (The others are merged when they are met.)
-pub(crate) const SEEDS: usize = 90_000;
+pub(crate) const SEEDS: usize = 65_000;
 
 /// What one encoder has met: short pieces, long pieces, and the tokens that fit beside neither.
 pub(crate) struct Learned {
@@ -418,8 +448,8 @@ mod tests {
             let key = key_of(format!("w{i}").as_bytes());
             let e = l.short.get(key, hash(key)).unwrap();
             let n = 1 + (i % 6) as usize;
-            match e.count() {
-                Some(k) => assert_eq!((k, e.ids[0], e.len(0)), (n, i, 1)),
+            match e.tokens() {
+                Some((ids, lens)) => assert_eq!((ids, lens[0]), (&vec![i; n][..], 1)),
                 None => assert_eq!(l.spilled(e), (&vec![i; n][..], &vec![1; n][..])),
             }
             let long = l

@@ -202,12 +202,13 @@ pub(crate) fn encode_fast(
     }
     if plan.raw.is_empty() {
         run.between(text, 0, text.len(), accept);
-        return;
+    } else {
+        let found = matches(&plan.raw, text, &mut |m| accept(m));
+        run.around(&found, text, &mut |run, start, end| {
+            run.between(text, start, end, accept);
+        });
     }
-    let found = matches(&plan.raw, text, &mut |m| accept(m));
-    run.around(&found, text.len(), &mut |run, start, end| {
-        run.between(text, start, end, accept);
-    });
+    run.state.drain(plan, text.as_bytes(), run.out);
 }
 
 /// Accepted matches of a pattern set: id, first byte covered, one past the last.
@@ -244,7 +245,7 @@ impl Run<'_> {
     fn around(
         &mut self,
         found: &[(u32, usize, usize)],
-        len: usize,
+        text: &str,
         piece: &mut dyn FnMut(&mut Self, usize, usize),
     ) {
         let mut at = 0;
@@ -254,15 +255,17 @@ impl Run<'_> {
             }
             // A token may begin in whitespace that the one before has taken.
             let start = left.max(at);
-            self.out.ids.push(id);
-            self.out
-                .offsets
-                .push([start as u32, right.max(start) as u32]);
             at = right.max(start);
+            self.added(id, [start, at], text);
         }
-        if at < len {
-            piece(self, at, len);
+        if at < text.len() {
+            piece(self, at, text.len());
         }
+    }
+
+    fn added(&mut self, id: u32, covered: [usize; 2], text: &str) {
+        let t = text.as_bytes();
+        self.state.push_added(self.plan, id, covered, t, self.out);
     }
 
     /// A piece between added tokens of the first pass.
@@ -287,8 +290,7 @@ impl Run<'_> {
             }
             let from = left.max(at);
             at = right.max(from);
-            self.out.ids.push(id);
-            self.out.offsets.push([from as u32, at as u32]);
+            self.added(id, [from, at], text);
         }
         self.state.piece(self.plan, text, at, end, self.out);
     }
@@ -311,10 +313,12 @@ impl Run<'_> {
                 span_end: span.1,
             })
         });
+        self.state.drain(self.plan, text.as_bytes(), self.out);
         let first = self.out.offsets.len();
-        self.around(&found, n.text.len(), &mut |run, a, b| {
+        self.around(&found, &n.text, &mut |run, a, b| {
             run.state.piece(run.plan, &n.text, a, b, run.out);
         });
+        self.state.drain(self.plan, n.text.as_bytes(), self.out);
         let mut at = start as u32;
         let spans = &mut self.out.offsets[first..];
         for i in 0..spans.len() {

@@ -6,7 +6,7 @@ use crate::bytes::{char_to_byte, fallback_byte};
 use crate::cache::{Entry, INLINE, Long, LongSeeds, SEEDS, SHORT, Table, UNIT, bytes_of, key_of};
 use crate::classes::code_point;
 use crate::cut::{Bridges, char_len};
-use crate::dense::{Dense, Source};
+use crate::dense::Dense;
 use crate::load::File;
 use crate::merge::{MAX_ID, MAX_RANK, Merger, Merges};
 use crate::slab::Slab;
@@ -52,7 +52,7 @@ pub(crate) struct Plan {
     pub(crate) char_ids: Slab<u32>,
     pub(crate) merges: Merges,
     pub(crate) bridges: Bridges,
-    /// What characters and pairs of them become (byte-level vocabularies).
+    /// What pairs of three-byte characters become (byte-level vocabularies).
     pub(crate) dense: Dense,
     /// The vocabulary as pieces of text and what they encode to.
     pub(crate) seeds: Table,
@@ -185,33 +185,26 @@ impl Plan {
         }
         let pairs = self.bridges.finish(self.spm());
         let symbols: Vec<_> = texts.iter().map(|t| self.symbols_of(&t.0)).collect();
-        let rules = Merges::new(&rules).used(&rules, &symbols);
-        self.merges = Merges::new(&rules);
+        self.merges = Merges::new(&Merges::new(&rules).used(&rules, &symbols));
         if !self.spm() {
             self.merges.index_bytes(&self.bytes);
         }
         self.seed(&texts, ignore_merges);
-        if let Family::ByteLevel(split) = self.family {
-            self.index_pairs(&pairs, &rules, &split);
+        if !self.spm() {
+            self.index_pairs(&pairs);
         }
         Ok(())
     }
 
     /// Fills the tables of pairs of characters.
-    fn index_pairs(&mut self, pairs: &[(u32, u32)], rules: &[[u32; 4]], split: &Split) {
+    fn index_pairs(&mut self, pairs: &[(u32, u32)]) {
         let mut merger = Merger::default();
         let mut encode = |text: &str, out: &mut Vec<(u32, u32)>| {
             self.merge(&mut merger, text.as_bytes());
             out.clear();
             out.extend(merger.ids.iter().copied().zip(merger.lens.iter().copied()));
         };
-        let source = Source {
-            pairs,
-            rules,
-            split,
-            crossed: &|text, prev, at| self.bridges.partly_crosses(text, prev, at),
-        };
-        self.dense = Dense::new(&source, &mut encode);
+        self.dense = Dense::new(pairs, &mut encode);
     }
 
     /// Ids of bytes and characters.
@@ -305,7 +298,7 @@ impl Plan {
         if !self.spm() {
             let single = |e: &Entry| {
                 let (bytes, n) = bytes_of(e.key);
-                let one = n > 1 && char_len(bytes[0]) == n && e.count() == Some(1);
+                let one = n > 1 && char_len(bytes[0]) == n && e.meta >> 24 == 1;
                 one.then(|| [code_point(&bytes, 0).0, e.ids[0]])
             };
             self.chars = merged.iter().filter_map(single).collect();

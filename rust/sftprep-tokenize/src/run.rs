@@ -9,19 +9,17 @@
 mod batch;
 mod dense;
 pub(crate) mod spm;
-mod window;
 
 use crate::blocks::{BLOCK, Features, Plain, Rules};
-use crate::cache::{INLINE, Learned, SHORT, bytes_of, hash, key_of};
+use crate::cache::{Entry, Learned, SHORT, added, added_key, bytes_of, hash, key_of};
 use crate::classes::classes;
 use crate::encoder::{Encoding, append};
 use crate::merge::Merger;
 use crate::plan::{Family, Plan};
 use crate::split::Split;
+use batch::{Batch, emit, fill, short_key};
 #[cfg(target_arch = "x86_64")]
-use batch::fill_avx2;
-use batch::{Batch, fill, short_key};
-use std::mem::MaybeUninit;
+use batch::{emit_avx2, fill_avx2};
 
 /// What one thread needs to encode, kept from text to text.
 pub(crate) struct State {
@@ -52,7 +50,8 @@ impl State {
         }
     }
 
-    /// Appends the tokens of `text[start..end]`, a piece between added tokens.
+    /// Puts `text[start..end]`, a piece between added tokens, into the batch; the tokens of what was
+    /// there before and did not fit are appended to `out`.
     pub(crate) fn piece(
         &mut self,
         plan: &Plan,
@@ -68,10 +67,27 @@ impl State {
         match plan.family {
             Family::ByteLevel(split) => self.byte_level(plan, &split, t, start, out),
             Family::SentencePiece(prefix) => {
-                return self.sentencepiece(plan, prefix, t, start, &[], out);
+                self.sentencepiece(plan, prefix, t, start, &[], out);
             }
         }
-        self.drain(plan, t, out);
+    }
+
+    /// Puts an added token that covers `from..to` into the batch.
+    pub(crate) fn push_added(
+        &mut self,
+        plan: &Plan,
+        id: u32,
+        [from, to]: [usize; 2],
+        t: &[u8],
+        out: &mut Encoding,
+    ) {
+        if to - from > usize::from(u8::MAX) {
+            self.drain(plan, t, out);
+            out.ids.push(id);
+            out.offsets.push([from as u32, to as u32]);
+        } else {
+            self.push(plan, added_key(id, to - from), from, t, out);
+        }
     }
 
     fn byte_level(&mut self, plan: &Plan, s: &Split, t: &[u8], start: usize, out: &mut Encoding) {
@@ -125,11 +141,20 @@ impl State {
         p: usize,
         out: &mut Encoding,
     ) -> usize {
-        if !plan.dense.is_empty() && dense::ahead(t, p) {
-            self.drain(plan, t, out);
-            return self.dense(plan, s, t, p, out);
-        }
         let end = s.next(classes(), t, p);
+        // Scripts without spaces make long pre-tokens that seldom come again: cut them at once.
+        let cut = end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(|b| *b >= 0xE3);
+        if !plan.dense.is_empty() && (dense::begins(t[p]) || cut) {
+            self.drain(plan, t, out);
+            let stretch = dense::Stretch {
+                plan,
+                split: s,
+                t,
+                head: p,
+                end,
+            };
+            return self.dense(stretch, out);
+        }
         self.push_range(plan, t, p, end, 0, out);
         end
     }
@@ -163,8 +188,8 @@ impl State {
         }
     }
 
-    /// Looks up what is in the batch and appends its tokens.
-    fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
+    /// Looks up what is in the batch and appends its tokens. To be called at the end of a text.
+    pub(crate) fn drain(&mut self, plan: &Plan, t: &[u8], out: &mut Encoding) {
         let n = std::mem::take(&mut self.batch.filled);
         let mut i = 0;
         while i < n {
@@ -180,48 +205,16 @@ impl State {
 
     /// Appends the tokens of pieces `from..to` of the batch up to the first that is not known;
     /// returns which that is.
-    #[inline]
-    #[allow(unsafe_code)]
+    #[inline(always)]
+    #[allow(unsafe_code, clippy::inline_always)] // a few instructions around the loop
     fn emit_known(&self, from: usize, to: usize, out: &mut Encoding) -> usize {
-        let room = (to - from) * INLINE;
-        out.ids.reserve(room);
-        out.offsets.reserve(room);
-        let ids = &mut out.ids.spare_capacity_mut()[..room];
-        let spans = &mut out.offsets.spare_capacity_mut()[..room];
-        let batch = &*self.batch;
-        let (mut at, mut i) = (0, from);
-        while i < to {
-            let (key, h, start) = (batch.keys[i], batch.hashes[i], batch.starts[i]);
-            let Some(e) = self.learned.short.get(key, h) else {
-                break;
-            };
-            let n = e.meta as usize & 0xFF;
-            // All three are written, and the next piece writes over those that are not there.
-            let (a, b) = (start + e.len(0), start + e.len(0) + e.len(1));
-            // (As arrays: copying slices of three became calls of memcpy, a tenth of the time.)
-            let (Some(ids), Some(spans)) =
-                (ids[at..].first_chunk_mut(), spans[at..].first_chunk_mut())
-            else {
-                break;
-            };
-            if n > INLINE {
-                break;
-            }
-            let w = MaybeUninit::new;
-            *ids = [w(e.ids[0]), w(e.ids[1]), w(e.ids[2])];
-            let w = MaybeUninit::new;
-            *spans = [w([start, a]), w([a, b]), w([b, b + e.len(2)])];
-            at += n;
-            i += 1;
+        let (batch, table) = (&*self.batch, &self.learned.short);
+        match self.features {
+            Features::Plain => emit(batch, table, from, to, out),
+            // SAFETY: `detect` has found that the processor has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Features::Avx2 => unsafe { emit_avx2(batch, table, from, to, out) },
         }
-        let (ids, spans) = (out.ids.len() + at, out.offsets.len() + at);
-        // SAFETY: every step wrote the three elements from `at`, of which `at` then passed over at
-        // most three, so the first `at` of the spare elements of both are written.
-        unsafe {
-            out.ids.set_len(ids);
-            out.offsets.set_len(spans);
-        }
-        i
     }
 
     /// A piece that the encoder has not met, or one of more tokens than fit beside its key.
@@ -247,7 +240,7 @@ impl State {
             return append(ids, lens, start, out);
         }
         let unit = key >> 127 != 0;
-        if let Some((id, len)) = spm::added(key) {
+        if let Some((id, len)) = added(key) {
             self.learned.keep(&plan.seeds, key, &[id], &[len]);
             return append(&[id], &[len], start, out);
         }
@@ -291,15 +284,10 @@ impl State {
             if unit.len() <= SHORT && !whole {
                 let key = key_of(unit) | mark;
                 let h = hash(key);
-                if let Some(e) = self
-                    .learned
-                    .short
-                    .get(key, h)
-                    .filter(|e| e.count().is_some())
-                {
-                    let n = e.count().unwrap_or(0);
-                    self.ids.extend_from_slice(&e.ids[..n]);
-                    self.lens.extend((0..n).map(|i| e.len(i)));
+                let known = self.learned.short.get(key, h);
+                if let Some((ids, lens)) = known.and_then(Entry::tokens) {
+                    self.ids.extend_from_slice(ids);
+                    self.lens.extend_from_slice(&lens[..ids.len()]);
                     p = end;
                     continue;
                 }

@@ -191,11 +191,10 @@ impl Writer {
         for list in [&b.ascii[..], &b.filter, &b.gate, &b.near, &b.partial] {
             self.slab(list);
         }
-        self.slab(&p.dense.chars);
+        self.slab(&p.dense.pilots);
         self.slab(&p.dense.slots);
-        self.slab(&p.dense.several);
-        self.slab(&p.dense.joins);
-        self.u32(u32::from(p.dense.ordered));
+        self.slab(&p.dense.singles);
+        self.u32(p.dense.seed);
         self.slab(&p.seeds.slots);
         self.u32(p.seeds.len() as u32);
         self.slab(&p.long_seeds.slots);
@@ -346,11 +345,10 @@ impl<'a> Reader<'a> {
         }
         let bridges = Bridges::from_tables(ascii, filter, lists)?;
         let dense = Dense {
-            chars: self.slab()?,
+            pilots: self.slab()?,
             slots: self.slab()?,
-            several: self.slab()?,
-            joins: self.slab()?,
-            ordered: self.u32()? != 0,
+            singles: self.slab()?,
+            seed: self.u32()?,
         };
         let seeds = Table::from_slots(self.slab()?, self.u32()? as usize)?;
         let long_seeds = LongSeeds {

@@ -216,12 +216,14 @@ impl Merges {
     #[allow(clippy::inline_always)] // as `get`
     pub(crate) fn around(&self, before: Option<u32>, id: u32, after: Option<u32>) -> [[u32; 2]; 2] {
         let hashes = [before.map(|b| hash(b, id)), after.map(|a| hash(id, a))];
-        let [left, right] = hashes.map(|h| h.is_some_and(|h| self.may_have(h)));
-        if left && right {
-            // Two words from far away at a time.
-            self.prefetch_far(before.unwrap_or(0), id);
-            self.prefetch_far(id, after.unwrap_or(0));
+        // All lines that may be needed, at once: what waits for them is short.
+        if let Some(b) = before {
+            self.prefetch(b, id, hashes[0].unwrap_or(0));
         }
+        if let Some(a) = after {
+            self.prefetch(id, a, hashes[1].unwrap_or(0));
+        }
+        let [left, right] = hashes.map(|h| h.is_some_and(|h| self.may_have(h)));
         let rule = |yes: bool, a: Option<u32>, b: Option<u32>, hash: Option<u64>| match (a, b, hash)
         {
             (Some(a), Some(b), Some(hash)) if yes => self.rule(a, b, hash),
@@ -270,8 +272,10 @@ impl Merges {
         ((x >> rest) as usize & (size - 1), x & ((1 << rest) - 1))
     }
 
+    /// Asks for the lines in which a rule stands, if there is one.
     #[inline]
-    fn prefetch_far(&self, a: u32, b: u32) {
+    fn prefetch(&self, a: u32, b: u32, hash: u64) {
+        prefetch(&self.near[(hash >> (64 - NEAR_RANK - 1)) as usize & (self.near.len() - 1)]);
         prefetch(&self.slots[self.home(a, b).0]);
     }
 

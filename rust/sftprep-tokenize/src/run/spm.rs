@@ -5,16 +5,13 @@
 
 use super::batch::Batch;
 use super::{Features, State};
-use crate::cache::{KEEP, SHORT, Table, hash, key_of};
+use crate::cache::{Entry, KEEP, SHORT, Table, hash, key_of};
 use crate::cut::{BLOCK, Bridges, char_len};
 use crate::encoder::{Encoding, append};
 use crate::plan::{Plan, Prefix};
 
 /// An added token in a text: its id and the bytes that it covers.
 pub(crate) type Added = (u32, usize, usize);
-
-/// In the length byte of a key: the key holds the id of an added token and its length.
-const ADDED: u128 = 0x40 << 120;
 
 /// How far a text is cut.
 struct Walk<'t> {
@@ -117,12 +114,6 @@ impl Walk<'_> {
     }
 }
 
-/// Id and length of an added token, if the key is of one.
-#[inline]
-pub(super) fn added(key: u128) -> Option<(u32, u32)> {
-    (key & ADDED != 0).then_some((key as u32, (key >> 32) as u32))
-}
-
 impl State {
     /// Appends the tokens of `t[start..]`, in which added tokens were found.
     pub(crate) fn sentencepiece(
@@ -148,7 +139,7 @@ impl State {
             // A token may begin in whitespace that the one before has taken.
             let from = left.max(walk.start);
             let to = right.max(from);
-            self.push_added(plan, id, from, to, t, out);
+            self.push_added(plan, id, [from, to], t, out);
             if to > walk.start {
                 walk.skip_to(&plan.bridges, to);
             }
@@ -203,26 +194,6 @@ impl State {
         }
     }
 
-    /// An added token over `from..to`.
-    fn push_added(
-        &mut self,
-        plan: &Plan,
-        id: u32,
-        from: usize,
-        to: usize,
-        t: &[u8],
-        out: &mut Encoding,
-    ) {
-        if to - from > SHORT {
-            self.drain(plan, t, out);
-            out.ids.push(id);
-            out.offsets.push([from as u32, to as u32]);
-            return;
-        }
-        let key = ADDED | ((to - from) as u128) << 32 | u128::from(id);
-        self.push(plan, key, from, t, out);
-    }
-
     /// Where a piece of text gets a space in front that is not in it, encodes its first unit so.
     fn dummy_prefix(
         &mut self,
@@ -266,15 +237,9 @@ impl State {
         if unit.len() <= SHORT {
             let key = key_of(unit);
             let h = hash(key);
-            let known = self
-                .learned
-                .short
-                .get(key, h)
-                .filter(|e| e.count().is_some());
-            if let Some(e) = known {
-                let lens = [e.len(0), e.len(1), e.len(2)];
-                let n = e.count().unwrap_or(0);
-                append(&e.ids[..n], &lens[..n], start, out);
+            let known = self.learned.short.get(key, h);
+            if let Some((ids, lens)) = known.and_then(Entry::tokens) {
+                append(ids, &lens[..ids.len()], start, out);
             } else {
                 self.unknown(plan, unit, key, h, start, out);
             }
