@@ -81,29 +81,31 @@ impl<'t> Interp<'t> {
         let (mut turns, mut completed) = (0, 0);
         loop {
             let message = item_slot.and_then(|slot| Some((slot, state.next_message()?)));
-            let item = if message.is_some() {
-                None
-            } else if let Some(item) = self.visible_item(&state)? {
-                Some(item)
+            let flow = if let Some((item_slot, message)) = message {
+                self.show_turn(&state, slot, turns);
+                self.message_turn(node, item_slot, message)?
             } else {
-                return Ok(completed);
+                let Some(item) = self.visible_item(&state)? else {
+                    return Ok(completed);
+                };
+                self.show_turn(&state, slot, turns);
+                self.turn(node, item, outer)?
             };
-            state.index0.set(turns);
             turns += 1;
-            let shown = &self.slots[self.base + slot as usize];
-            if !matches!(shown, Value::Loop(shown) if Rc::ptr_eq(shown, &state)) {
-                self.set_slot(slot, Value::Loop(state.clone()));
-            }
-            let flow = match (message, item) {
-                (Some((slot, message)), _) => self.message_turn(node, slot, message)?,
-                (None, Some(item)) => self.turn(node, item, outer)?,
-                (None, None) => return Ok(completed),
-            };
             match flow {
                 Flow::Next => completed += 1,
                 Flow::Continue => {}
                 Flow::Break => return Ok(completed),
             }
+        }
+    }
+
+    /// What `loop` stands for in a turn.
+    fn show_turn(&mut self, state: &Rc<LoopState<'t>>, slot: u32, turn: usize) {
+        state.index0.set(turn);
+        let shown = &self.slots[self.base + slot as usize];
+        if !matches!(shown, Value::Loop(shown) if Rc::ptr_eq(shown, state)) {
+            self.set_slot(slot, Value::Loop(state.clone()));
         }
     }
 

@@ -201,7 +201,7 @@ impl<'t> Interp<'t> {
                 Ok(())
             }
             Target::Namespace(name, attribute, at) => {
-                let Value::Namespace(fields) = self.place(name.var).clone() else {
+                let Value::Namespace(fields) = self.place(name.var) else {
                     let message = "cannot assign attribute on non-namespace object";
                     return Err(Fault::type_error(message).at(*at));
                 };
