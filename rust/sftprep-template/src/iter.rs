@@ -90,8 +90,9 @@ impl<'t> Interp<'t> {
         Ok(match iter {
             ValueIter::Empty => None,
             ValueIter::List(items, at) => {
+                // A loop may ask again after the end, for its next item or its length.
                 let item = items.get(*at).cloned();
-                *at += 1;
+                *at += usize::from(item.is_some());
                 item
             }
             ValueIter::Messages(messages) => {
@@ -117,7 +118,7 @@ impl<'t> Interp<'t> {
             },
             ValueIter::Map(entries, at, view) => {
                 let entry = entries.get(*at).cloned();
-                *at += 1;
+                *at += usize::from(entry.is_some());
                 entry.map(|(key, value)| match view {
                     View::Keys => key,
                     View::Values => value,
