@@ -208,10 +208,14 @@ impl Reader<'_, '_> {
     #[inline]
     fn special(&self, from: usize) -> Option<usize> {
         let rest = self.text.as_bytes().get(from..)?;
-        let at = match rest.first_chunk::<8>().map(|word| specials(*word)) {
-            Some(0) => 8 + memchr2(b'"', b'\\', &rest[8..])?,
-            Some(found) => found.trailing_zeros() as usize / 8,
-            None => memchr2(b'"', b'\\', rest)?,
+        let mut at = 0;
+        // a call that looks further costs as much as four words
+        let at = loop {
+            match rest[at..].first_chunk::<8>().map(|word| specials(*word)) {
+                Some(0) if at < 24 => at += 8,
+                Some(found) if found != 0 => break at + found.trailing_zeros() as usize / 8,
+                _ => break at + memchr2(b'"', b'\\', &rest[at..])?,
+            }
         };
         let bad = self.controls && rest[..at].iter().any(|byte| *byte < b' ');
         (!bad).then_some(from + at)

@@ -63,6 +63,9 @@ pub(super) struct Budget {
     rows: u64,
 }
 
+/// Bytes that are reserved for the text of a chunk before it is read, at most.
+const MOST_ROOM: usize = 1 << 20;
+
 impl Budget {
     pub(super) fn is_spent(&self, rows: &Rows, passed: u64) -> bool {
         rows.text_bytes() as u64 >= self.bytes
@@ -108,6 +111,8 @@ pub struct Reader {
     open: Option<Open>,
     pending: Option<Error>,
     rows_of_input: u64,
+    /// Room for the text of the next chunk, by that of the last one.
+    usual_bytes: usize,
     rows: u64,
     sequence: u64,
     finished: Vec<InputDigest>,
@@ -136,6 +141,7 @@ impl Reader {
             open: None,
             pending: None,
             rows_of_input: 0,
+            usual_bytes: 0,
             rows: 0,
             sequence: 0,
             finished: Vec::new(),
@@ -168,8 +174,10 @@ impl Reader {
             return Err(error);
         }
         while self.at < self.parts.len() && !self.is_full() {
-            let mut rows = Rows::default();
+            let mut rows = Rows::with_room(self.usual_bytes);
             let outcome = self.fill(&mut rows);
+            let bytes = rows.text_bytes() + rows.text_bytes() / 8;
+            self.usual_bytes = bytes.min(MOST_ROOM);
             self.rows += rows.len() as u64;
             self.rows_of_input += rows.len() as u64;
             let went_on = matches!(outcome, Ok(true));

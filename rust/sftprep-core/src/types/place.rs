@@ -53,6 +53,14 @@ enum Entry {
 }
 
 impl Rows {
+    /// No rows yet, with room for so many bytes of JSON.
+    pub fn with_room(bytes: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// Appends the bytes of one JSON value.
     pub fn push_json(&mut self, place: RowPlace, json: &[u8]) {
         let start = self.text.len();
