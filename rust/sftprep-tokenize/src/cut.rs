@@ -12,7 +12,6 @@ mod block;
 
 use crate::classes::code_point;
 use crate::slab::Slab;
-pub(crate) use block::BLOCK;
 
 /// Bits of the pair filter for every pair, so that one in ten or fewer is set: at most 64 KiB for
 /// vocabularies of the usual kind. (1 MiB, nearly empty, was further away than false pairs cost:
@@ -25,6 +24,8 @@ pub(crate) struct Bridges {
     pub(crate) ascii: Vec<u64>,
     /// For two ASCII bytes as one little-endian word: 1 where a text may be cut between them.
     apart: block::Apart,
+    /// Runs of two to this many spaces end in a cut, if ASCII stands around them; 0: no run does.
+    pub(crate) run: u32,
     /// One bit per hash of any other pair.
     pub(crate) filter: Slab<u64>,
     /// How far a hash is shifted to be a bit of the filter.
@@ -89,6 +90,7 @@ impl Bridges {
         Self {
             ascii: vec![0; 256],
             apart: block::apart(&[]),
+            run: 0,
             filter: vec![0; 1].into(),
             shift: 58,
             pairs: Vec::new(),
@@ -177,6 +179,7 @@ impl Bridges {
     /// From tables that were kept; `None` where their sizes are not those that lookups rely on.
     pub(crate) fn from_tables(
         ascii: Vec<u64>,
+        run: u32,
         filter: Slab<u64>,
         [gate, near, partial]: [Vec<u64>; 3],
     ) -> Option<Self> {
@@ -185,6 +188,7 @@ impl Bridges {
         let mut new = Self {
             shift: 58 - filter.len().trailing_zeros(),
             apart: block::apart(&ascii),
+            run,
             ascii,
             filter,
             pairs: Vec::new(),

@@ -26,6 +26,7 @@ mod encoder;
 mod error;
 mod hf;
 mod load;
+mod masks;
 mod merge;
 mod nfc;
 mod plan;

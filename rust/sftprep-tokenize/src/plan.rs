@@ -1,6 +1,8 @@
 //! The fast plan: everything that encoding needs, compiled from a `tokenizer.json` whose every part
 //! is known. Where any part is not, there is no plan and the reason is kept.
 
+mod spm;
+
 use crate::added::{AddedToken, Matcher, Pattern};
 use crate::bytes::{char_to_byte, fallback_byte};
 use crate::cache::{Entry, INLINE, Long, LongSeeds, SEEDS, SHORT, Table, UNIT, bytes_of, key_of};
@@ -14,6 +16,7 @@ use crate::split::Split;
 use crate::tokenizer::Loaded;
 use crate::vocab::{Decoder, Vocab};
 use serde_json::Value;
+use spm::spm_family;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -177,23 +180,37 @@ impl Plan {
             rules.push([id(a)?, id(b)?, rank as u32, id(&joined)?]);
         }
         let mut texts = Vec::with_capacity(vocab.len());
+        let mut joined = Vec::with_capacity(vocab.len());
         for (token, id) in vocab {
-            if let Some(text) = self.text_of(token) {
-                self.bridges.add(&text.1);
-                texts.push((text.0, *id));
+            if let Some((text, bytes)) = self.text_of(token) {
+                texts.push((text, *id));
+                joined.push(bytes);
             }
         }
-        let pairs = self.bridges.finish(self.spm());
-        let symbols: Vec<_> = texts.iter().map(|t| self.symbols_of(&t.0)).collect();
-        self.merges = Merges::new(&Merges::new(&rules).used(&rules, &symbols));
-        if !self.spm() {
-            self.merges.index_bytes(&self.bytes);
+        // (Only the merging of byte-level vocabularies looks at cuts.)
+        if self.spm() {
+            self.index_merges(&texts, &rules);
+            let formed = self.seed(&texts, ignore_merges);
+            self.bridge_formed(&joined, &formed);
+            self.bridges.run = self.longest_run(&ids, &rules, &joined, &formed);
+            self.bridges.finish(true);
+            return Ok(());
         }
+        for bytes in &joined {
+            self.bridges.add(bytes);
+        }
+        let pairs = self.bridges.finish(false);
+        self.index_merges(&texts, &rules);
+        self.merges.index_bytes(&self.bytes);
         self.seed(&texts, ignore_merges);
-        if !self.spm() {
-            self.index_pairs(&pairs);
-        }
+        self.index_pairs(&pairs);
         Ok(())
+    }
+
+    /// Keeps the rules that merging the vocabulary uses; merging anything uses no others.
+    fn index_merges(&mut self, texts: &[(Vec<u8>, u32)], rules: &[[u32; 4]]) {
+        let symbols: Vec<_> = texts.iter().map(|t| self.symbols_of(&t.0)).collect();
+        self.merges = Merges::new(&Merges::new(rules).used(rules, &symbols));
     }
 
     /// Fills the tables of pairs of characters.
@@ -258,17 +275,20 @@ impl Plan {
         bytes.map(|b| (b.clone(), Cow::Owned(b)))
     }
 
-    /// Encodes the vocabulary into the seed tables.
-    fn seed(&mut self, texts: &[(Vec<u8>, u32)], ignore_merges: bool) {
+    /// Encodes the vocabulary into the seed tables; says which tokens are what merging their text
+    /// gives.
+    fn seed(&mut self, texts: &[(Vec<u8>, u32)], ignore_merges: bool) -> Vec<bool> {
+        let mut formed = vec![false; texts.len()];
         let mut merger = Merger::default();
         let (mut merged, mut given) = (Vec::with_capacity(texts.len()), Vec::new());
         let mut long = Long::default();
-        for (text, id) in texts {
+        for ((text, id), formed) in texts.iter().zip(&mut formed) {
             if std::str::from_utf8(text).is_err() {
                 continue; // a part of a character: no piece of text is that
             }
             self.merge(&mut merger, text);
-            let differs = ignore_merges && merger.ids != [*id];
+            *formed = merger.ids == [*id];
+            let differs = ignore_merges && !*formed;
             if differs {
                 self.units_differ = true;
                 merger.clear();
@@ -291,6 +311,7 @@ impl Plan {
         for entry in given.into_iter().chain(merged) {
             self.seeds.insert(entry);
         }
+        formed
     }
 
     /// Fills the table of single characters; `merged` are pieces that merging gives.
@@ -442,49 +463,4 @@ fn byte_family(file: &File<'_>) -> Result<(Family, bool), Refused> {
     let split = Split::from_pre_tokenizer(&file.pre_tokenizer)
         .ok_or_else(|| format!("unknown pre-tokenizer {}", shown(&file.pre_tokenizer)))?;
     Ok((Family::ByteLevel(split), nfc))
-}
-
-fn spm_family(file: &File<'_>) -> Result<Family, Refused> {
-    let (mut replaced, mut prefix) = (false, Prefix::Never);
-    for part in parts(&file.normalizer, "normalizers") {
-        let bar = |key: &str| part.get(key).is_some_and(|v| v == "▁");
-        if is_type(part, "Prepend") && bar("prepend") && prefix == Prefix::Never {
-            prefix = Prefix::Always;
-        } else if is_type(part, "Replace")
-            && bar("content")
-            && part.pointer("/pattern/String").is_some_and(|v| v == " ")
-        {
-            replaced = true;
-        } else {
-            return Err(format!("unknown normalizer {}", shown(part)));
-        }
-    }
-    for part in parts(&file.pre_tokenizer, "pretokenizers") {
-        let unsplit = part.get("split").is_some_and(|v| v == false);
-        let space = part.pointer("/pattern/String").is_some_and(|v| v == " ");
-        if is_type(part, "Split") && replaced && space {
-            continue; // the normalizer has left no space to split at
-        }
-        let bar = part.get("replacement").is_some_and(|v| v == "▁");
-        if !is_type(part, "Metaspace") || !bar || !unsplit || prefix != Prefix::Never {
-            return Err(format!("unknown pre-tokenizer {}", shown(part)));
-        }
-        let scheme = part
-            .get("prepend_scheme")
-            .and_then(Value::as_str)
-            .unwrap_or("always");
-        let never = part.get("add_prefix_space").is_some_and(|v| v == false);
-        replaced = true;
-        prefix = match scheme {
-            _ if never => Prefix::Never,
-            "always" => Prefix::Unspaced,
-            "first" => Prefix::First,
-            _ => Prefix::Never,
-        };
-    }
-    if replaced {
-        Ok(Family::SentencePiece(prefix))
-    } else {
-        Err("spaces are not written as ▁".to_owned())
-    }
 }

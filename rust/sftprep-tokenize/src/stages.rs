@@ -2,7 +2,7 @@
 //! interface.
 
 use crate::classes::classes;
-use crate::cut::BLOCK;
+use crate::masks::BLOCK;
 use crate::merge::Merger;
 use crate::plan::Family;
 use crate::run::State;
@@ -40,7 +40,7 @@ pub fn cut(tokenizer: &Tokenizer, text: &str) -> usize {
     };
     let t = text.as_bytes();
     let blocks = (0..t.len()).step_by(BLOCK);
-    let inner = blocks.map(|at| plan.bridges.cuts(t, at, plan.spm()).count_ones());
+    let inner = blocks.map(|at| plan.bridges.cuts(t, 0, at, plan.spm()).count_ones());
     usize::from(!t.is_empty()) + inner.sum::<u32>() as usize
 }
 

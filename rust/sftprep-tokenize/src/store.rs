@@ -24,7 +24,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 13");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 15");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -191,6 +191,7 @@ impl Writer {
         for list in [&b.ascii[..], &b.filter, &b.gate, &b.near, &b.partial] {
             self.slab(list);
         }
+        self.u32(b.run);
         self.slab(&p.dense.pilots);
         self.slab(&p.dense.slots);
         self.slab(&p.dense.singles);
@@ -343,7 +344,7 @@ impl<'a> Reader<'a> {
         for list in &mut lists {
             *list = self.slab()?.to_vec();
         }
-        let bridges = Bridges::from_tables(ascii, filter, lists)?;
+        let bridges = Bridges::from_tables(ascii, self.u32()?, filter, lists)?;
         let dense = Dense {
             pilots: self.slab()?,
             slots: self.slab()?,

@@ -295,3 +295,99 @@ fn random_vocabularies() {
     }
     assert!(fast > 0);
 }
+
+/// A sentencepiece vocabulary of no order; runs of spaces merge before all else, after it, or at
+/// random.
+fn random_sentencepiece(rng: &mut Rng, round: usize) -> Value {
+    let mut tokens: Vec<String> = (0..=255u8).map(|b| format!("<0x{b:02X}>")).collect();
+    let mut pool: Vec<String> = ["a", "b", "<", "▁", "中"].map(str::to_owned).to_vec();
+    tokens.extend(pool.iter().cloned());
+    let mut merges = Vec::new();
+    let merge = |a: &str, b: &str, tokens: &mut Vec<String>, merges: &mut Vec<Value>| {
+        let joined = format!("{a}{b}");
+        if joined.chars().count() > 24 || merges.contains(&json!([a, b])) {
+            return None;
+        }
+        merges.push(json!([a, b]));
+        let new = !tokens.contains(&joined);
+        tokens.extend(new.then(|| joined.clone()));
+        new.then_some(joined)
+    };
+    let longest = [20, 20, 20, 0][round % 4].min(2 + rng.below(20));
+    for n in 2..=longest {
+        for left in (1..n).rev() {
+            merge(
+                &"▁".repeat(left),
+                &"▁".repeat(n - left),
+                &mut tokens,
+                &mut merges,
+            );
+        }
+    }
+    if round.is_multiple_of(4) {
+        merges.reverse(); // real files begin with the longest
+    }
+    let runs = merges.len();
+    for _ in 0..3 + rng.below(60) {
+        let (a, b) = (rng.pick(&pool).clone(), rng.pick(&pool).clone());
+        if longest == 0 || rng.below(20) == 0 || !format!("{a}{b}").contains("▁▁") {
+            pool.extend(merge(&a, &b, &mut tokens, &mut merges));
+        }
+    }
+    if round % 4 == 1 {
+        merges.rotate_left(runs);
+    }
+    let vocab: serde_json::Map<String, Value> = tokens
+        .iter()
+        .enumerate()
+        .map(|(i, t)| (t.clone(), json!(i)))
+        .collect();
+    let mut normalizers = Vec::new();
+    if round.is_multiple_of(3) {
+        normalizers.push(json!({"type": "Prepend", "prepend": "▁"}));
+    }
+    normalizers.push(json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"}));
+    let n = tokens.len() as u32;
+    json!({"version": "1.0",
+        "added_tokens": [added(n, "\n", ""), added(n + 1, "b ", ""), added(n + 2, "<x>", "special")],
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": null, "decoder": null,
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges, "byte_fallback": true}})
+}
+
+/// Cuts at the ends of runs of spaces, whatever stands around them.
+#[test]
+fn random_sentencepiece_vocabularies() {
+    let mut rng = Rng::new(12);
+    for round in 0..if support::whole() { 2000 } else { 80 } {
+        let file = serde_json::to_vec(&random_sentencepiece(&mut rng, round)).unwrap();
+        let ours = Tokenizer::load("random", file.clone(), None).unwrap();
+        let hf = tokenizers::Tokenizer::from_bytes(&file).unwrap();
+        let fast = matches!(ours.engine(), EngineReport::Fast { .. });
+        assert!(
+            fast,
+            "{:?} {}",
+            ours.engine(),
+            String::from_utf8_lossy(&file)
+        );
+        let (mut encoder, mut e) = (ours.encoder(), Encoding::default());
+        for i in 0..60 {
+            let all = ["a", "b", "<", " ", "  ", "\n", "b ", "<x>", "é", "▁", "中"];
+            let parts = &all[..if i % 2 == 0 { 8 } else { 11 }];
+            let mut text = String::new();
+            for _ in 0..=rng.below(12) {
+                let n = *rng.pick(&[1, 1, 1, 2, 3, 7, 30, 70]);
+                text += &rng.pick(parts).repeat(n);
+            }
+            encoder.encode(&text, &mut e).unwrap();
+            let expected = hf.encode_fast(text.as_str(), false).unwrap();
+            assert_eq!(
+                e.ids,
+                expected.get_ids(),
+                "{text:?} {}",
+                String::from_utf8_lossy(&file)
+            );
+            assert_cover(&e, &text);
+        }
+    }
+}

@@ -6,9 +6,7 @@
 
 use super::{Bridges, continues};
 use crate::classes::code_point;
-
-/// Bytes looked at in one go.
-pub(crate) const BLOCK: usize = 64;
+use crate::masks::{BLOCK, high, inner, one_of};
 
 /// One byte for two bytes of text.
 pub(super) type Apart = Box<[u8; 1 << 16]>;
@@ -26,22 +24,12 @@ pub(super) fn apart(ascii: &[u64]) -> Apart {
     table
 }
 
-/// The highest bit of each byte.
-#[inline]
-fn tops(bytes: &[u8; BLOCK], of: impl Fn(u64) -> u64) -> u64 {
-    let chunks = bytes.as_chunks::<8>().0.iter().enumerate();
-    chunks.fold(0, |mask, (i, chunk)| {
-        let tops = of(u64::from_le_bytes(*chunk)) >> 7 & 0x0101_0101_0101_0101;
-        mask | tops.wrapping_mul(0x0102_0408_1020_4080) >> 56 << (8 * i)
-    })
-}
-
 impl Bridges {
-    /// Where `t` may be cut: bit i for a cut before byte `at + i`, which is a character's first.
-    /// Before the first byte of all there is none.
+    /// Where `t[from..]` may be cut: bit i for a cut before byte `at + i`, which is a character's
+    /// first. Before the first byte of all there is none.
     #[inline(always)]
     #[allow(clippy::inline_always)] // it is compiled once for each set of instructions
-    pub(crate) fn cuts(&self, t: &[u8], at: usize, spm: bool) -> u64 {
+    pub(crate) fn cuts(&self, t: &[u8], from: usize, at: usize, spm: bool) -> u64 {
         let window = t
             .get(at.wrapping_sub(1)..)
             .and_then(<[u8]>::first_chunk::<{ BLOCK + 1 }>);
@@ -65,10 +53,70 @@ impl Bridges {
             }
             bits |= byte << group;
         }
-        if window.iter().fold(0, |any, b| any | b) >= 0x80 {
+        let [before, bytes @ ..] = window;
+        let high = high(bytes);
+        if high | u64::from(before >> 7) != 0 {
             bits = self.beyond_ascii(t, at, window, spm, bits);
+        } else if self.run > 0 {
+            bits |= self.after_runs(t, from, at, window);
         }
         bits & ends
+    }
+
+    /// The ends of runs of two to `run` spaces in `t[from..]`; the window is ASCII.
+    #[inline]
+    fn after_runs(&self, t: &[u8], from: usize, at: usize, window: &[u8; BLOCK + 1]) -> u64 {
+        let Some(bytes) = window.last_chunk() else {
+            return 0;
+        };
+        let spaces = one_of(bytes, b" ") & u64::MAX << from.saturating_sub(at).min(63);
+        let before = |n: usize| at >= from + n && t.get(at - n) == Some(&b' ');
+        let one = before(1);
+        let two = one && before(2);
+        let last = spaces << 1 | u64::from(one);
+        let after = last & (spaces << 2 | u64::from(one) << 1 | u64::from(two)) & !spaces;
+        let mut long = spaces & spaces >> 1;
+        for shift in [2, 4, 8] {
+            long &= long >> shift;
+        }
+        if after != 0 && (one || long != 0 || self.run < 15) {
+            return self.after_long_runs(t, from, at, spaces, after);
+        }
+        after
+    }
+
+    /// The same where runs may be too long, or began before the block.
+    #[inline(never)]
+    fn after_long_runs(
+        &self,
+        t: &[u8],
+        from: usize,
+        at: usize,
+        spaces: u64,
+        mut after: u64,
+    ) -> u64 {
+        let mut found = 0;
+        while after != 0 {
+            let i = after.trailing_zeros();
+            after &= after - 1;
+            let mut run = if i == 0 {
+                0
+            } else {
+                (!(spaces << (64 - i))).leading_zeros()
+            };
+            let mut ascii = true;
+            if run == i {
+                let before = t[from..at].iter().rev().take(self.run as usize + 1);
+                run += before.clone().take_while(|b| **b == b' ').count() as u32;
+                ascii = before
+                    .clone()
+                    .nth((run - i) as usize)
+                    .is_none_or(u8::is_ascii);
+            }
+            let cut = ascii && run <= self.run;
+            found |= u64::from(cut) << i;
+        }
+        found
     }
 
     /// Replaces the bits beside characters beyond ASCII.
@@ -84,10 +132,9 @@ impl Bridges {
         let Some((bytes, before)) = window.last_chunk().zip(window.first()) else {
             return bits;
         };
-        let high = tops(bytes, |x| x);
-        let inner = tops(bytes, |x| x & !(x << 1));
+        let high = high(bytes);
         let beside = high | high << 1 | u64::from(before >> 7);
-        let mut open = beside & !inner;
+        let mut open = beside & !inner(bytes);
         let mut found = bits & !beside;
         let (mut last, mut code) = (usize::MAX, 0);
         while open != 0 {
@@ -141,13 +188,47 @@ mod tests {
             bridges.finish(spm);
             let t = text.as_bytes();
             for at in 0..=t.len() {
-                let cuts = bridges.cuts(t, at, spm);
+                let cuts = bridges.cuts(t, 0, at, spm);
                 for i in 0..BLOCK {
                     let p = at + i;
                     let inside = p > 0 && text.get(p..).is_some_and(|rest| !rest.is_empty());
                     let prev = (0..p).rev().find(|&q| text.is_char_boundary(q));
                     let cut = inside && prev.is_some_and(|q| !bridges.crosses(t, q, p, spm));
                     prop_assert_eq!(cuts >> i & 1 != 0, cut, "{} {}", at, i);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_spaces_end_in_a_cut(
+            parts in proptest::collection::vec(("[a-c▁]{0,2}", 0usize..40), 1..8),
+            from in 0usize..80,
+            run in 2u32..40,
+        ) {
+            let mut bridges = Bridges::new();
+            bridges.add("▁a".as_bytes());
+            bridges.add("▁▁".as_bytes());
+            bridges.finish(true);
+            let text: String = parts.iter().map(|(s, n)| s.clone() + &" ".repeat(*n)).collect();
+            let t = text.as_bytes();
+            let from = (0..=from.min(t.len())).rfind(|&p| text.is_char_boundary(p)).unwrap_or(0);
+            for at in (from & !(BLOCK - 1)..=t.len()).step_by(BLOCK) {
+                bridges.run = 0;
+                let pairs = bridges.cuts(t, from, at, true);
+                bridges.run = run;
+                let cuts = bridges.cuts(t, from, at, true);
+                prop_assert_eq!(cuts & pairs, pairs);
+                for i in (0..BLOCK).filter(|i| at + i > from && at + i < t.len()) {
+                    let p = at + i;
+                    let n = t[from..p].iter().rev().take_while(|b| **b == b' ').count();
+                    let bar = |p: usize| text.get(p..).is_some_and(|t| t.starts_with('▁'));
+                    let alone = !bar(p) && (p - n == from || p < n + 3 || !bar(p - n - 3));
+                    let ends = t[p] != b' ' && (2..=run as usize).contains(&n) && alone;
+                    let only = cuts & !pairs & 1 << i != 0;
+                    prop_assert!(!only || ends, "{p}");
+                    prop_assert!(!(ends && text.is_ascii()) || cuts >> i & 1 != 0, "{p}");
                 }
             }
         }

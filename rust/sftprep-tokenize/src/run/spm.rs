@@ -6,8 +6,9 @@
 use super::batch::Batch;
 use super::{Features, State};
 use crate::cache::{Entry, KEEP, SHORT, Table, hash, key_of};
-use crate::cut::{BLOCK, Bridges, char_len};
+use crate::cut::{Bridges, char_len};
 use crate::encoder::{Encoding, append};
+use crate::masks::BLOCK;
 use crate::plan::{Plan, Prefix};
 
 /// An added token in a text: its id and the bytes that it covers.
@@ -16,6 +17,8 @@ pub(crate) type Added = (u32, usize, usize);
 /// How far a text is cut.
 struct Walk<'t> {
     t: &'t [u8],
+    /// Where the piece begins: what is before it is not seen.
+    from: usize,
     /// Where the unit begins that is not yet in the batch.
     start: usize,
     /// The block that is looked at, and its cuts after `start`.
@@ -81,7 +84,7 @@ impl Walk<'_> {
                 break true;
             }
             self.base += BLOCK;
-            self.cuts = bridges.cuts(self.t, self.base, true);
+            self.cuts = bridges.cuts(self.t, self.from, self.base, true);
             if i > BLOCK {
                 break false;
             }
@@ -102,13 +105,23 @@ impl Walk<'_> {
         self.fill(batch, table, bridges, end)
     }
 
-    /// Goes on at `start`, which is not before where it is.
-    fn skip_to(&mut self, bridges: &Bridges, start: usize) {
+    /// Begins a piece at `start`, which is not before where it is.
+    #[inline]
+    fn begin(&mut self, bridges: &Bridges, start: usize) {
+        self.from = start;
+        // (A run of spaces is shorter where an added token has taken some.)
+        let known = self.t.get(start.wrapping_sub(1)) != Some(&b' ');
+        self.skip_to(bridges, start, known);
+    }
+
+    /// Goes on at `start`; `known`: what is known of its block holds.
+    #[inline]
+    fn skip_to(&mut self, bridges: &Bridges, start: usize, known: bool) {
         self.start = start;
         let base = start & !(BLOCK - 1);
-        if base != self.base {
+        if base != self.base || !known {
             self.base = base;
-            self.cuts = bridges.cuts(self.t, base, true);
+            self.cuts = bridges.cuts(self.t, self.from, base, true);
         }
         self.cuts &= !below(start - base + 1);
     }
@@ -125,13 +138,14 @@ impl State {
         found: &[Added],
         out: &mut Encoding,
     ) {
-        let base = start & !(BLOCK - 1);
         let mut walk = Walk {
             t,
+            from: start,
             start,
-            base,
-            cuts: plan.bridges.cuts(t, base, true) & !below(start - base + 1),
+            base: usize::MAX,
+            cuts: 0,
         };
+        walk.begin(&plan.bridges, start);
         for &(id, left, right) in found {
             if walk.start < left {
                 self.between(plan, prefix, &mut walk, left, out);
@@ -141,7 +155,7 @@ impl State {
             let to = right.max(from);
             self.push_added(plan, id, [from, to], t, out);
             if to > walk.start {
-                walk.skip_to(&plan.bridges, to);
+                walk.begin(&plan.bridges, to);
             }
         }
         if walk.start < t.len() {
@@ -225,7 +239,7 @@ impl State {
         if joined {
             let end = plan.bridges.unit(t, start, true);
             buffer.extend_from_slice(&t[start..end]);
-            walk.skip_to(&plan.bridges, end);
+            walk.skip_to(&plan.bridges, end, true);
         }
         self.prefixed_unit(plan, &buffer, start, out);
         self.prefixed = buffer;
