@@ -36,6 +36,14 @@ pub(crate) struct Kinds {
     stop: u64,
 }
 
+impl Kinds {
+    /// Whether the bytes `from..to` are spaces.
+    #[inline]
+    pub(crate) fn are_spaces(&self, from: usize, to: usize) -> bool {
+        self.space >> (from & 63) & below((to - from) as u32) == below((to - from) as u32)
+    }
+}
+
 /// The bytes of a piece from `p`, filled up where it ends.
 #[inline]
 pub(crate) fn load<'t>(t: &'t [u8], p: usize, tail: &'t mut Bytes) -> &'t Bytes {

@@ -124,6 +124,19 @@ pub(crate) fn added(key: u128) -> Option<(u32, u32)> {
     (key & ADDED != 0).then_some((key as u32, (key >> 32) as u32))
 }
 
+/// In the length byte: the key is of a number of spaces, more than fit into a key.
+const SPACES: u128 = 0x20 << 120;
+
+/// The key of less than 256 spaces.
+pub(crate) fn spaces_key(n: usize) -> u128 {
+    SPACES | n as u128
+}
+
+/// The number of spaces, if the key is of so many.
+pub(crate) fn spaces(key: u128) -> Option<usize> {
+    (key & SPACES != 0).then_some(key as usize)
+}
+
 /// Set in the length byte of units whose tokens differ from those of the same bytes as a whole
 /// pre-token.
 pub(crate) const UNIT: u128 = 0x80 << 120;

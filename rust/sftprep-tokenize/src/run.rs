@@ -11,7 +11,7 @@ mod dense;
 pub(crate) mod spm;
 
 use crate::blocks::{BLOCK, Features, Plain, Rules};
-use crate::cache::{Entry, Learned, SHORT, added, added_key, bytes_of, hash, key_of};
+use crate::cache::{Entry, Learned, SHORT, added, added_key, bytes_of, hash, key_of, spaces};
 use crate::classes::classes;
 use crate::encoder::{Encoding, append};
 use crate::merge::Merger;
@@ -244,26 +244,42 @@ impl State {
             self.learned.keep(&plan.seeds, key, &[id], &[len]);
             return append(&[id], &[len], start, out);
         }
-        let (bytes, n) = bytes_of(key);
-        self.compute(plan, &bytes[..n], unit);
+        if let Some(n) = spaces(key) {
+            self.compute_long(plan, &t[start..start + n], unit);
+        } else {
+            let (bytes, n) = bytes_of(key);
+            self.compute(plan, &bytes[..n], unit);
+        }
         self.learned.keep(&plan.seeds, key, &self.ids, &self.lens);
         append(&self.ids, &self.lens, start, out);
     }
 
     fn long(&mut self, plan: &Plan, piece: &[u8], start: usize, unit: bool, out: &mut Encoding) {
-        if !unit {
-            if let Some((ids, lens)) = plan.long_seeds.get(piece) {
-                return append(ids, lens, start, out);
-            }
-            if let Some((ids, lens)) = self.learned.long.get(piece) {
-                return append(ids, lens, start, out);
-            }
+        if !unit && let Some((ids, lens)) = self.learned.long.get(piece) {
+            return append(ids, lens, start, out);
         }
-        self.compute(plan, piece, unit);
+        self.compute_long(plan, piece, unit);
         if !unit {
             self.learned.keep_long(piece, &self.ids, &self.lens);
         }
         append(&self.ids, &self.lens, start, out);
+    }
+
+    /// Puts the tokens of a long piece into `ids` and `lens`.
+    fn compute_long(&mut self, plan: &Plan, piece: &[u8], unit: bool) {
+        let seed = if unit {
+            None
+        } else {
+            plan.long_seeds.get(piece)
+        };
+        if let Some((ids, lens)) = seed {
+            self.ids.clear();
+            self.lens.clear();
+            self.ids.extend_from_slice(ids);
+            self.lens.extend_from_slice(lens);
+        } else {
+            self.compute(plan, piece, unit);
+        }
     }
 
     /// Cuts a piece into units and merges them into `ids` and `lens`.

@@ -1,7 +1,7 @@
 //! Pieces between scanning and looking up.
 
 use crate::blocks::{BLOCK, Bytes, Look, Rules, load, starts};
-use crate::cache::{INLINE, KEEP, SHORT, Table, hash, key_of};
+use crate::cache::{INLINE, KEEP, SHORT, Table, hash, key_of, spaces_key};
 use crate::encoder::Encoding;
 use std::mem::MaybeUninit;
 
@@ -78,6 +78,8 @@ pub(super) fn fill<L: Look>(
                 let piece = bytes[at & (BLOCK - 1)..].first_chunk::<16>();
                 let [keep, size] = KEEP[len & 15];
                 u128::from_le_bytes(*piece.unwrap_or(&[0; 16])) & keep | size
+            } else if kinds.are_spaces(at, end) {
+                spaces_key(len) // half of what is long in code
             } else {
                 (p + end) as u128
             };
