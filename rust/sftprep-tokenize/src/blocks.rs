@@ -24,9 +24,9 @@ const FILL: u8 = 0xFF;
 /// Which bytes of a block are of which kind, one bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Kinds {
-    upper: u64,
-    lower: u64,
-    digit: u64,
+    pub(crate) upper: u64,
+    pub(crate) lower: u64,
+    pub(crate) digit: u64,
     /// Space, tab, newline, vertical tab, form feed, carriage return.
     white: u64,
     newline: u64,
@@ -115,7 +115,7 @@ const FLAGS: [u8; 256] = {
 };
 
 /// Turns a matrix of 8 by 8 bits.
-const fn turned(mut x: u64) -> u64 {
+pub(crate) const fn turned(mut x: u64) -> u64 {
     let mut t = (x ^ x >> 7) & 0x00AA_00AA_00AA_00AA;
     x ^= t ^ t << 7;
     t = (x ^ x >> 14) & 0x0000_CCCC_0000_CCCC;
@@ -332,7 +332,7 @@ fn slash_after_newline(k: &Kinds, bytes: &Bytes, x: u32) -> Option<u32> {
 /// Adds the starts of numbers.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn numbers(begin: u64, digit: u64, joined: u64, most: u8) -> u64 {
+pub(crate) fn numbers(begin: u64, digit: u64, joined: u64, most: u8) -> u64 {
     if most == 1 {
         return begin | digit;
     }

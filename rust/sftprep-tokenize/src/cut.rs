@@ -250,8 +250,11 @@ impl Bridges {
         let n = char_len(right[0]).min(right.len());
         (0..left.len()).any(|i| {
             (1..=n).any(|k| {
-                let bit = partial_key(&left[i..], &right[..k]) >> 50;
+                let key = partial_key(&left[i..], &right[..k]);
+                let bit = key >> 50;
+                // (With nine keys to a boundary, half of all that come here would pass the bits.)
                 self.partial_bits[(bit >> 6) as usize] >> (bit & 63) & 1 != 0
+                    && self.partial.binary_search(&key).is_ok()
             })
         })
     }

@@ -8,7 +8,7 @@ use crate::bytes::{char_to_byte, fallback_byte};
 use crate::cache::{Entry, INLINE, Long, LongSeeds, SEEDS, SHORT, Table, UNIT, bytes_of, key_of};
 use crate::classes::code_point;
 use crate::cut::{Bridges, char_len};
-use crate::dense::Dense;
+use crate::dense::{Dense, Source};
 use crate::load::File;
 use crate::merge::{MAX_ID, MAX_RANK, Merger, Merges};
 use crate::slab::Slab;
@@ -55,7 +55,7 @@ pub(crate) struct Plan {
     pub(crate) char_ids: Slab<u32>,
     pub(crate) merges: Merges,
     pub(crate) bridges: Bridges,
-    /// What pairs of three-byte characters become (byte-level vocabularies).
+    /// What characters and pairs of them become (byte-level vocabularies).
     pub(crate) dense: Dense,
     /// The vocabulary as pieces of text and what they encode to.
     pub(crate) seeds: Table,
@@ -200,28 +200,38 @@ impl Plan {
             self.bridges.add(bytes);
         }
         let pairs = self.bridges.finish(false);
-        self.index_merges(&texts, &rules);
+        let used = self.index_merges(&texts, &rules);
         self.merges.index_bytes(&self.bytes);
         self.seed(&texts, ignore_merges);
-        self.index_pairs(&pairs);
+        if let Family::ByteLevel(split) = self.family {
+            self.index_pairs(&pairs, &used, &split);
+        }
         Ok(())
     }
 
     /// Keeps the rules that merging the vocabulary uses; merging anything uses no others.
-    fn index_merges(&mut self, texts: &[(Vec<u8>, u32)], rules: &[[u32; 4]]) {
+    fn index_merges(&mut self, texts: &[(Vec<u8>, u32)], rules: &[[u32; 4]]) -> Vec<[u32; 4]> {
         let symbols: Vec<_> = texts.iter().map(|t| self.symbols_of(&t.0)).collect();
-        self.merges = Merges::new(&Merges::new(rules).used(rules, &symbols));
+        let used = Merges::new(rules).used(rules, &symbols);
+        self.merges = Merges::new(&used);
+        used
     }
 
     /// Fills the tables of pairs of characters.
-    fn index_pairs(&mut self, pairs: &[(u32, u32)]) {
+    fn index_pairs(&mut self, pairs: &[(u32, u32)], rules: &[[u32; 4]], split: &Split) {
         let mut merger = Merger::default();
         let mut encode = |text: &str, out: &mut Vec<(u32, u32)>| {
             self.merge(&mut merger, text.as_bytes());
             out.clear();
             out.extend(merger.ids.iter().copied().zip(merger.lens.iter().copied()));
         };
-        self.dense = Dense::new(pairs, &mut encode);
+        let source = Source {
+            pairs,
+            rules,
+            split,
+            crossed: &|text, prev, at| self.bridges.partly_crosses(text, prev, at),
+        };
+        self.dense = Dense::new(&source, &mut encode);
     }
 
     /// Ids of bytes and characters.

@@ -9,6 +9,7 @@
 mod batch;
 mod dense;
 pub(crate) mod spm;
+mod window;
 
 use crate::blocks::{BLOCK, Features, Plain, Rules};
 use crate::cache::{Entry, Learned, SHORT, added, added_key, bytes_of, hash, key_of, spaces};
@@ -141,20 +142,11 @@ impl State {
         p: usize,
         out: &mut Encoding,
     ) -> usize {
-        let end = s.next(classes(), t, p);
-        // Scripts without spaces make long pre-tokens that seldom come again: cut them at once.
-        let cut = end - p > SHORT && t[end - 1] >= 0x80 && t[p + 1..end].iter().any(|b| *b >= 0xE3);
-        if !plan.dense.is_empty() && (dense::begins(t[p]) || cut) {
+        if !plan.dense.is_empty() && dense::ahead(t, p) {
             self.drain(plan, t, out);
-            let stretch = dense::Stretch {
-                plan,
-                split: s,
-                t,
-                head: p,
-                end,
-            };
-            return self.dense(stretch, out);
+            return self.dense(plan, s, t, p, out);
         }
+        let end = s.next(classes(), t, p);
         self.push_range(plan, t, p, end, 0, out);
         end
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// To be raised with every change of what a plan holds or means.
-const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 15");
+const VERSION: &str = concat!("sftprep-tokenize ", env!("CARGO_PKG_VERSION"), " plan 16");
 
 /// Where plans are kept: `$SFTPREP_CACHE_DIR` (nowhere if that is empty), else the user's cache
 /// folder.
@@ -192,10 +192,11 @@ impl Writer {
             self.slab(list);
         }
         self.u32(b.run);
-        self.slab(&p.dense.pilots);
+        self.slab(&p.dense.chars);
         self.slab(&p.dense.slots);
-        self.slab(&p.dense.singles);
-        self.u32(p.dense.seed);
+        self.slab(&p.dense.several);
+        self.slab(&p.dense.joins);
+        self.u32(u32::from(p.dense.ordered));
         self.slab(&p.seeds.slots);
         self.u32(p.seeds.len() as u32);
         self.slab(&p.long_seeds.slots);
@@ -346,10 +347,11 @@ impl<'a> Reader<'a> {
         }
         let bridges = Bridges::from_tables(ascii, self.u32()?, filter, lists)?;
         let dense = Dense {
-            pilots: self.slab()?,
+            chars: self.slab()?,
             slots: self.slab()?,
-            singles: self.slab()?,
-            seed: self.u32()?,
+            several: self.slab()?,
+            joins: self.slab()?,
+            ordered: self.u32()? != 0,
         };
         let seeds = Table::from_slots(self.slab()?, self.u32()? as usize)?;
         let long_seeds = LongSeeds {
