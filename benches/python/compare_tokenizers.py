@@ -288,6 +288,7 @@ def run_cell(python: str, engine: str, path: str, texts: Path, scratch: Path) ->
     environment = os.environ | {
         "TOKENIZERS_PARALLELISM": "false",
         "RAYON_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # its idle threads count as time of the process
         "HF_HUB_OFFLINE": "1",
     }
     command = [python, str(Path(__file__).resolve()), "--cell", engine, path, str(texts), str(out)]
